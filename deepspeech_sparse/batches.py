@@ -1,0 +1,261 @@
+"""From manifests to batches filled by seconds of audio, planned so that any batch of any epoch can be found again.
+
+The plan of an epoch is a pure function of (utterances, seed, epoch): a resumed run skips what it has seen and goes on
+as if it had never stopped. Augmentation touches training batches only.
+"""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from .audio import load_audio
+from .augment import Augment
+from .corpora.manifest import Utterance, read_manifest
+from .errors import InputError
+from .text import Alphabet
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Manifests and how they become batches.
+
+    Args:
+        train: training manifest (JSON lines)
+        dev: manifest on which the best checkpoint is chosen
+        batch_seconds: seconds of audio in a batch, padding included
+        sorta_grad: first epoch shortest utterances first (Deep Speech 2, section 3.3)
+        workers: processes that load and augment audio beside the training; 0 does it in the training process
+    """
+
+    train: Path
+    dev: Path
+    batch_seconds: float = 120.0
+    sorta_grad: bool = True
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.batch_seconds > 0:
+            raise InputError(f"data: batch_seconds = {self.batch_seconds} must be positive")
+        if self.workers < 0:
+            raise InputError(f"data: workers = {self.workers} must be 0 or more")
+
+
+@dataclass
+class Batch:
+    """Utterances padded to the longest.
+
+    samples (B, N) float32, lengths (B,) samples, labels (B, L) padded with the blank, label_lengths (B,).
+    """
+
+    samples: Tensor
+    lengths: Tensor
+    labels: Tensor
+    label_lengths: Tensor
+    texts: list[str]
+    ids: list[str]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def pad(arrays: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Arrays of N_i samples -> (B, N) float32 with zeros at the ends, (B,) lengths."""
+    lengths = torch.tensor([len(array) for array in arrays])
+    samples = torch.zeros(len(arrays), int(lengths.max()))
+    for row, array in zip(samples, arrays):
+        row[: len(array)] = torch.from_numpy(array)
+    return samples, lengths
+
+
+class Utterances(Dataset):
+    """The audio and labels of a manifest, augmented when `augment` is given (training only)."""
+
+    def __init__(
+        self,
+        utterances: list[Utterance],
+        alphabet: Alphabet,
+        sample_rate: int,
+        *,
+        augment: Augment | None = None,
+        epoch: int = 0,
+    ) -> None:
+        self.utterances = utterances
+        self.alphabet = alphabet
+        self.sample_rate = sample_rate
+        self.augment = augment
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, Utterance]:
+        utterance = self.utterances[index]
+        samples = load_audio(
+            utterance.audio, sample_rate=self.sample_rate, offset=utterance.offset, duration=utterance.duration
+        )
+        if self.augment is not None:
+            samples = self.augment(samples, epoch=self.epoch, utterance=utterance.id)
+        return samples, utterance
+
+    def collate(self, items: list[tuple[np.ndarray, Utterance]]) -> Batch:
+        samples, lengths = pad([array for array, _ in items])
+        encoded = [torch.tensor(self.alphabet.encode(utterance.text), dtype=torch.long) for _, utterance in items]
+        return Batch(
+            samples=samples,
+            lengths=lengths,
+            labels=torch.nn.utils.rnn.pad_sequence(encoded, batch_first=True),
+            label_lengths=torch.tensor([len(labels) for labels in encoded]),
+            texts=[utterance.text for _, utterance in items],
+            ids=[utterance.id for _, utterance in items],
+        )
+
+
+def fill_batches(durations: list[float], order: list[int], seconds: float) -> list[list[int]]:
+    """Cut `order` into batches of at most `seconds`, counted as batch size times longest utterance.
+
+    An utterance longer than `seconds` is a batch of its own.
+    """
+    batches: list[list[int]] = []
+    batch: list[int] = []
+    longest = 0.0
+    for index in order:
+        longest = max(longest, durations[index])
+        if batch and longest * (len(batch) + 1) > seconds:
+            batches.append(batch)
+            batch, longest = [], durations[index]
+        batch.append(index)
+    return batches + [batch] if batch else batches
+
+
+def plan_epoch(durations: list[float], *, seconds: float, seed: int, epoch: int, sorta_grad: bool) -> list[list[int]]:
+    """Batches of one training epoch: utterances of similar length together, batches in random order.
+
+    With `sorta_grad` the first epoch runs from the shortest to the longest. In every other the batch with most padded
+    seconds comes first, so a machine with too little memory fails at once and not after hours.
+    """
+    indices = range(len(durations))
+    if sorta_grad and epoch == 0:
+        return fill_batches(durations, sorted(indices, key=lambda i: (durations[i], i)), seconds)
+    draw = random.Random(f"{seed} {epoch}")
+    # Lengths are blurred by 10 %, so an utterance meets other neighbours in every epoch at little padding.
+    blurred = [duration * draw.uniform(0.9, 1.1) for duration in durations]
+    batches = fill_batches(durations, sorted(indices, key=lambda i: (blurred[i], i)), seconds)
+    draw.shuffle(batches)
+    largest = max(range(len(batches)), key=lambda b: len(batches[b]) * max(durations[i] for i in batches[b]))
+    batches.insert(0, batches.pop(largest))
+    return batches
+
+
+class EpochPlan:
+    """The batches of an epoch as a torch batch sampler that starts after those already done."""
+
+    def __init__(self, batches: list[list[int]], done: int = 0) -> None:
+        self.batches = batches
+        self.done = done
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self):
+        yield from self.batches[self.done :]
+
+
+class SpeechData(L.LightningDataModule):
+    """Training and dev batches of a run.
+
+    Args:
+        config: manifests and batch size
+        alphabet: labels of the network
+        sample_rate: rate of the front end, Hz
+        augment: applied to training utterances
+        epochs: length of the training, for the number of steps
+        seed: order of batches
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        alphabet: Alphabet,
+        sample_rate: int,
+        *,
+        augment: Augment | None = None,
+        epochs: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.alphabet = alphabet
+        self.sample_rate = sample_rate
+        self.augment = augment
+        self.epochs = epochs
+        self.seed = seed
+        self.train_utterances = self.read(config.train)
+        self.dev_utterances = self.read(config.dev)
+        self.count_steps()
+
+    def read(self, manifest: Path) -> list[Utterance]:
+        """Utterances of a manifest, refused when a text cannot be written with the alphabet."""
+        utterances = read_manifest(manifest)
+        if not utterances:
+            raise InputError(f"{manifest}: the manifest holds no utterance")
+        for utterance in utterances:
+            foreign = self.alphabet.foreign(utterance.text)
+            if foreign:
+                raise InputError(
+                    f"{manifest}: utterance {utterance.id} has characters outside the alphabet: {foreign}. "
+                    f"Run `deepspeech-sparse data check {manifest}`, normalise the texts or extend the alphabet"
+                )
+        return utterances
+
+    def keep_trainable(self, trainable) -> list[Utterance]:
+        """Drop training utterances for which `trainable(utterance)` is false; returns those dropped."""
+        kept, dropped = [], []
+        for utterance in self.train_utterances:
+            (kept if trainable(utterance) else dropped).append(utterance)
+        self.train_utterances = kept
+        self.count_steps()
+        return dropped
+
+    def count_steps(self) -> None:
+        # Plans differ a little in length from epoch to epoch, so the total is counted, not multiplied.
+        self.steps_of_epoch = [len(self.plan(epoch)) for epoch in range(self.epochs)]
+        self.total_steps = sum(self.steps_of_epoch)
+
+    def plan(self, epoch: int) -> list[list[int]]:
+        return plan_epoch(
+            [utterance.duration for utterance in self.train_utterances],
+            seconds=self.config.batch_seconds,
+            seed=self.seed,
+            epoch=epoch,
+            sorta_grad=self.config.sorta_grad,
+        )
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches of the trainer's current epoch; needs `reload_dataloaders_every_n_epochs=1`."""
+        epoch = self.trainer.current_epoch
+        done = self.trainer.global_step - sum(self.steps_of_epoch[:epoch])
+        dataset = Utterances(
+            self.train_utterances, self.alphabet, self.sample_rate, augment=self.augment, epoch=epoch
+        )
+        return self.loader(dataset, EpochPlan(self.plan(epoch), done))
+
+    def val_dataloader(self) -> DataLoader:
+        dataset = Utterances(self.dev_utterances, self.alphabet, self.sample_rate)
+        durations = [utterance.duration for utterance in self.dev_utterances]
+        order = sorted(range(len(durations)), key=durations.__getitem__)
+        return self.loader(dataset, fill_batches(durations, order, self.config.batch_seconds))
+
+    def loader(self, dataset: Utterances, batches) -> DataLoader:
+        return DataLoader(
+            dataset,
+            batch_sampler=batches,
+            collate_fn=dataset.collate,
+            num_workers=self.config.workers,
+            pin_memory=torch.cuda.is_available(),
+        )

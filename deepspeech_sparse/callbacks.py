@@ -1,0 +1,230 @@
+"""What happens beside the training: checkpoints, the progress bar, the table of metrics, a clean stop."""
+
+import csv
+import errno
+import math
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from .errors import InputError
+
+CHECKPOINT_FORMAT = 1
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Checkpoints that are whole or absent: written under another name, flushed to disk, then renamed."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        try:
+            with open(partial, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+            partial.unlink(missing_ok=True)
+            kept = "the earlier checkpoint is kept" if path.exists() else "no earlier checkpoint exists"
+            full = getattr(error, "errno", None) == errno.ENOSPC
+            reason = "no space left on the disk" if full else str(error).splitlines()[0]
+            raise InputError(
+                f"{path}: the checkpoint could not be written ({reason}); {kept}. "
+                "Free some space, then continue with --resume auto"
+            ) from error
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> dict:
+        return load_checkpoint(path)
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """A training checkpoint on the CPU; arbitrary pickles are refused, tensors and plain values only.
+
+    Raises:
+        InputError: missing, truncated, foreign or of another format version
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such checkpoint") from error
+    except Exception as error:  # torch raises many kinds for a file that is not its own
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: not a readable checkpoint ({reason}); it may be truncated or foreign") from error
+    version = checkpoint.get("format") if isinstance(checkpoint, dict) else None
+    if version != CHECKPOINT_FORMAT:
+        raise InputError(
+            f"{path}: checkpoint format {version!r}, this version of deepspeech_sparse reads {CHECKPOINT_FORMAT}. "
+            "Use the version that wrote it, or export it there to a model file"
+        )
+    return checkpoint
+
+
+class TrainingStopped(Exception):
+    """Ctrl-C or SIGTERM came, and the state is saved."""
+
+
+class Checkpoints(L.Callback):
+    """`last.ckpt` every so many steps and after each epoch, `best.ckpt` at the lowest dev WER; a signal saves and stops.
+
+    Args:
+        folder: where they go
+        config: the run's config as plain values, stored inside
+        every: optimizer steps between two `last.ckpt`
+    """
+
+    def __init__(self, folder: Path, config: dict, every: int) -> None:
+        self.folder = folder
+        self.config = config
+        self.every = every
+        self.best_wer = math.inf
+        self.stop_signal: int | None = None
+        self.handlers: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # Not earlier: Lightning sets a SIGTERM handler of its own after on_fit_start.
+        if threading.current_thread() is threading.main_thread():
+            for name in (signal.SIGINT, signal.SIGTERM):
+                self.handlers[name] = signal.signal(name, self.note_signal)
+
+    def note_signal(self, number: int, frame: Any) -> None:
+        if self.stop_signal is not None:  # a second one means now
+            raise KeyboardInterrupt
+        self.stop_signal = number
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+        self.handlers = {}
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs, batch, batch_idx) -> None:
+        if self.stop_signal is not None or trainer.global_step % self.every == 0:
+            trainer.save_checkpoint(self.folder / "last.ckpt")
+        if self.stop_signal is not None:
+            raise TrainingStopped(f"stopped by {signal.Signals(self.stop_signal).name} at step {trainer.global_step}")
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        wer = float(trainer.callback_metrics["dev_wer"])
+        if not trainer.sanity_checking and wer < self.best_wer:
+            self.best_wer = wer
+            trainer.save_checkpoint(self.folder / "best.ckpt")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        trainer.save_checkpoint(self.folder / "last.ckpt")
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict) -> None:
+        checkpoint["format"] = CHECKPOINT_FORMAT
+        checkpoint["config"] = self.config
+
+    def state_dict(self) -> dict:
+        return {"best_wer": self.best_wer}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.best_wer = state["best_wer"]
+
+
+class Monitor(L.Callback):
+    """One progress bar for the whole training, one line and a few dev hypotheses per epoch, one row of metrics.csv.
+
+    Args:
+        csv_path: table of one row per epoch; rows of epochs that a resumed run repeats are replaced
+        total_steps: length of the training
+        examples: dev utterances printed after each epoch
+    """
+
+    COLUMNS = ("epoch", "step", "loss", "dev_loss", "dev_wer", "dev_cer", "sparsity", "learning_rate", "seconds")
+
+    def __init__(self, csv_path: Path, total_steps: int, examples: int = 3) -> None:
+        self.csv_path = csv_path
+        self.total_steps = total_steps
+        self.examples = examples
+        self.console = Console()
+        self.losses: list[float] = []
+        self.started = 0.0
+        self.progress: Progress | None = None
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} steps, left"),
+            TimeRemainingColumn(),
+        ]
+        # In a log file a redrawn bar is noise; the line per epoch stays.
+        self.progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
+        self.progress.start()
+        self.task = self.progress.add_task("training", total=self.total_steps, completed=trainer.global_step)
+        self.started = self.epoch_started = time.monotonic()
+        self.first_step = trainer.global_step
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs, batch, batch_idx) -> None:
+        metrics = trainer.callback_metrics
+        self.losses.append(float(metrics["loss"]))
+        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", f"loss {self.losses[-1]:.3f}"]
+        if "dev_wer" in metrics:
+            parts.append(f"dev WER {metrics['dev_wer']:.1%}")
+        if "sparsity" in metrics:
+            parts.append(f"sparsity {metrics['sparsity']:.1%}")
+        self.progress.update(self.task, completed=trainer.global_step, description="  ".join(parts))
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        now = time.monotonic()
+        row = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "loss": sum(self.losses) / len(self.losses) if self.losses else math.nan,
+            "dev_loss": metrics["dev_loss"],
+            "dev_wer": metrics["dev_wer"],
+            "dev_cer": metrics["dev_cer"],
+            "sparsity": metrics.get("sparsity", 0.0),
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "seconds": now - self.epoch_started,
+        }
+        self.write_row(row)
+        self.losses, self.epoch_started = [], now
+        left = (now - self.started) / max(1, trainer.global_step - self.first_step)
+        left *= self.total_steps - trainer.global_step
+        self.console.print(
+            f"epoch {row['epoch']}/{trainer.max_epochs}  loss {row['loss']:.3f}  dev loss {row['dev_loss']:.3f}  "
+            f"WER {row['dev_wer']:.2%}  CER {row['dev_cer']:.2%}  sparsity {row['sparsity']:.1%}  "
+            f"{row['seconds']:.0f} s, {left / 60:.0f} min left",
+            highlight=False,
+            soft_wrap=True,
+        )
+        every = max(1, len(pl_module.dev_pairs) // self.examples)
+        for reference, hypothesis in pl_module.dev_pairs[::every][: self.examples]:
+            text = f"    said  {reference}\n    heard {hypothesis}"
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def write_row(self, row: dict[str, float]) -> None:
+        rows: list[dict[str, Any]] = []
+        if self.csv_path.exists():
+            with open(self.csv_path, newline="", encoding="utf-8") as file:
+                rows = [old for old in csv.DictReader(file) if int(old["epoch"]) < row["epoch"]]
+        partial = self.csv_path.with_suffix(".partial")
+        with open(partial, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.COLUMNS)
+            writer.writeheader()
+            writer.writerows([*rows, {name: f"{value:.6g}" for name, value in row.items()}])
+        os.replace(partial, self.csv_path)
+
+    def state_dict(self) -> dict:
+        return {"losses": list(self.losses)}  # of the epoch under way, so that its mean survives a resume
+
+    def load_state_dict(self, state: dict) -> None:
+        self.losses = list(state["losses"])
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if self.progress is not None:
+            self.progress.stop()

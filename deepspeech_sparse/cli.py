@@ -1,0 +1,283 @@
+"""The command line: one function per verb. Its signature is the usage, its docstring the help.
+
+Work is done elsewhere; a verb calls it and prints. Heavy modules are imported inside the verbs, so that --help is quick.
+"""
+
+import difflib
+import inspect
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from docstring_parser import parse as parse_docstring
+from jsonargparse import ArgumentError, ArgumentParser
+
+from .errors import InputError
+
+PROGRAM = "deepspeech-sparse"
+
+
+def data_prepare(
+    corpus: Literal["an4", "librispeech", "fsdd", "spoken", "folder"],
+    *,
+    out: Path | None = None,
+    archive: Path | None = None,
+) -> None:
+    """Turn a speech corpus into manifests train.jsonl, dev.jsonl and test.jsonl.
+
+    Args:
+        corpus: an4, librispeech, fsdd, spoken (synthesised, needs the extra `demo`), or folder for your own recordings
+        out: folder for manifests and audio, by default data/CORPUS
+        archive: tar, zip or folder of the corpus; without it the corpus is downloaded where it has a public address.
+            For `folder`: a folder of audio with one CSV, TSV or JSONL table of audio paths and texts
+    """
+    from .corpora.prepare import prepare
+
+    for split, manifest in prepare(corpus, out=out or Path("data") / corpus, archive=archive).items():
+        print(f"{split}: {manifest}")
+
+
+def data_check(manifest: Path, *, config: Path | None = None) -> int:
+    """Look for everything in a manifest that would spoil a training; exit code 1 if training would fail.
+
+    Args:
+        manifest: JSON lines with audio_filepath, duration, text
+        config: a recipe; its alphabet and frame strides then decide which utterances are too short for their text
+    """
+    from rich.console import Console
+
+    from .corpora.check import check_manifest
+    from .text import Alphabet
+
+    alphabet, frames = Alphabet(), None
+    if config is not None:
+        from .config import load_config
+        from .runs import speech_recognition
+
+        run = load_config(config)
+        alphabet, frames = Alphabet(run.alphabet), speech_recognition(run).output_frames
+    report = check_manifest(manifest, alphabet=alphabet, frames=frames)
+    report.print(Console())
+    return 1 if report.fatal else 0
+
+
+def train(config, *, out: Path, resume: Literal["auto", "never"] | Path = "never") -> int:
+    """Train a recognizer, dense or gradually pruned; Ctrl-C saves the state and stops.
+
+    Args:
+        config: YAML file; every value can also be given as a flag, e.g. --network.hidden 512
+        out: run folder: config.yaml, checkpoints/, metrics.csv, TensorBoard events
+        resume: auto continues the run in `out` bit-exactly or starts it; a path continues from that checkpoint;
+            never refuses a folder that already holds a run
+    """
+    from .callbacks import TrainingStopped
+    from .runs import train as train_run
+
+    try:
+        folder = train_run(config, out, resume=False if resume == "never" else resume)
+    except TrainingStopped as stop:
+        print(f"{stop}; continue with --resume auto", file=sys.stderr)
+        return 130
+    print(f"trained: {folder}")
+    return 0
+
+
+def evaluate(model: Path, manifest: Path, *, json: Path | None = None, worst: int = 5) -> None:
+    """Word and character error rate of a model on a manifest, with a 95 % bootstrap interval over utterances.
+
+    Args:
+        model: run folder, checkpoint or exported .safetensors file
+        manifest: JSON lines with audio_filepath, duration, text
+        json: also write the result here
+        worst: utterances with most errors to show aligned
+    """
+    from rich.console import Console
+
+    from .evaluation import evaluate as evaluate_model
+
+    evaluate_model(model, manifest, json=json).print(Console(), worst=worst)
+
+
+def compare(dense: Path, sparse: list[Path], *, manifest: Path, json: Path | None = None) -> None:
+    """Compare sparse models with a dense one: errors, significance, non-zeros, sparsity per layer, bytes on disk.
+
+    Args:
+        dense: the model that the others are held against: run folder, checkpoint or .safetensors file
+        sparse: one or more other models
+        manifest: JSON lines with audio_filepath, duration, text
+        json: also write the result here
+    """
+    from rich.console import Console
+
+    from .comparison import compare as compare_models
+
+    compare_models(dense, sparse, manifest, json=json).print(Console())
+
+
+def transcribe(model: Path, files: list[Path], *, format: Literal["txt", "json"] = "txt") -> int:
+    """Write what is said in audio files to stdout; exit code 1 if any file could not be read.
+
+    Args:
+        model: .safetensors file, run folder or checkpoint
+        files: audio files of any format, rate and channel count
+        format: txt, one line per file, or json, one object per line
+    """
+    from .transcription import transcribe_files
+
+    return transcribe_files(model, files, format=format)
+
+
+def export(run: Path, *, out: Path) -> None:
+    """Write a trained run as one self-contained .safetensors file.
+
+    Args:
+        run: run folder (its best checkpoint) or checkpoint
+        out: the model file
+    """
+    from .export import export as export_run
+
+    print(export_run(run, out=out))
+
+
+def info(model: Path) -> None:
+    """Tell what a model is: shape, parameters, non-zeros, sparsity per layer, bytes, training.
+
+    Args:
+        model: .safetensors file, run folder or checkpoint
+    """
+    from rich.console import Console
+
+    from .export import info as model_info
+
+    model_info(model).print(Console())
+
+
+def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
+    """Watch a recognizer learn synthesised speech, dense and 90 % sparse, and compare the two; under 6 minutes.
+
+    Args:
+        out: folder for the corpus, both runs and their model files; started anew each time
+        seed: of the corpus and of both trainings
+    """
+    from .demo import run_demo
+
+    run_demo(out, seed=seed)
+
+
+VERBS: dict[str, Callable] = {
+    "data prepare": data_prepare,
+    "data check": data_check,
+    "train": train,
+    "evaluate": evaluate,
+    "compare": compare,
+    "transcribe": transcribe,
+    "export": export,
+    "info": info,
+    "demo": demo,
+}
+
+
+def usage() -> str:
+    lines = [f"usage: {PROGRAM} VERB ... (each VERB has its own --help)", ""]
+    lines += [f"  {verb:<14}{parse_docstring(function.__doc__).short_description}" for verb, function in VERBS.items()]
+    return "\n".join(lines)
+
+
+def verb_parser(verb: str) -> ArgumentParser:
+    """The parser of a verb: what has no default is positional, the rest are flags, all from its signature."""
+    function = VERBS[verb]
+    docstring = parse_docstring(function.__doc__)
+    helps = {item.arg_name: item.description for item in docstring.params}
+    parser = ArgumentParser(prog=f"{PROGRAM} {verb}", description=docstring.short_description, exit_on_error=False)
+    positional = [
+        parameter
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
+    for parameter in positional:
+        if parameter.annotation is parameter.empty:  # the config of `train`: its fields become flags
+            from .config import RunConfig
+
+            parser.add_argument("--config", action="config", help=helps[parameter.name])
+            parser.add_class_arguments(RunConfig, None)
+        elif parameter.annotation == list[Path]:
+            parser.add_argument(parameter.name, nargs="+", type=Path, help=helps[parameter.name])
+        else:
+            parser.add_argument(parameter.name, type=parameter.annotation, help=helps[parameter.name])
+    skip = {parameter.name for parameter in positional}
+    parser.add_function_arguments(function, as_group=False, skip=skip)
+    return parser
+
+
+def call_verb(verb: str, arguments: list[str]) -> int:
+    parser = verb_parser(verb)
+    if verb == "train":
+        from .config import RunConfig, read_yaml, refuse_unknown_keys
+
+        for position, argument in enumerate(arguments):
+            if argument.startswith("--config"):
+                path = argument.partition("=")[2] or "".join(arguments[position + 1 : position + 2])
+                refuse_unknown_keys(read_yaml(path), RunConfig, path)
+    try:
+        values = vars(parser.instantiate(parser.parse_args(arguments)))
+    except ArgumentError as error:
+        raise UsageError(with_nearest_flag(str(error), parser)) from error
+    if verb == "train":
+        rest = {name: values.pop(name) for name in ("out", "resume")}
+        values.pop("config")
+        values = {"config": RunConfig(**values), **rest}
+    return VERBS[verb](**values) or 0
+
+
+class UsageError(InputError):
+    """The command line itself is wrong: exit code 2."""
+
+
+def with_nearest_flag(message: str, parser: ArgumentParser) -> str:
+    """Add "did you mean" to a complaint about a flag that does not exist."""
+    flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
+    for word in message.replace("=", " ").split():
+        if word.startswith("--") and word not in flags:
+            close = difflib.get_close_matches(word, flags, n=1)
+            return f"{message}; did you mean {close[0]}?" if close else message
+    return message
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point. Exit codes: 0 done, 1 bad input, 2 wrong usage, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("deepspeech_sparse").setLevel(logging.INFO)
+    verb = next((verb for verb in VERBS if arguments[: len(verb.split())] == verb.split()), None)
+    try:
+        if verb is None:
+            return without_verb(arguments)
+        return call_verb(verb, arguments[len(verb.split()) :])
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def without_verb(arguments: list[str]) -> int:
+    """Help and version, or a complaint about an unknown verb."""
+    if arguments and arguments[0] == "--version":
+        from . import __version__
+
+        print(f"{PROGRAM} {__version__}")
+        return 0
+    if not arguments or arguments[0] in ("-h", "--help", "data"):
+        print(usage())
+        return 0 if arguments else 2
+    close = difflib.get_close_matches(arguments[0], VERBS, n=1)
+    raise UsageError(f"unknown verb {arguments[0]!r}" + (f"; did you mean {close[0]!r}?" if close else "") + f"\n{usage()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""Utterances and the manifest that lists them: JSON lines in the convention of NeMo.
+
+    {"id": "cen1-fash-b", "audio_filepath": "audio/fash/cen1-fash-b.flac", "duration": 4.05, "text": "h i n i c h"}
+
+A manifest that this module has read is well formed and its audio files exist. Whether the audio can be decoded and the
+text can be learnt is the business of `check.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+EXAMPLE = '{"id": "a1", "audio_filepath": "a1.flac", "duration": 2.5, "text": "hello world"}'
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A stretch of audio and what is said in it."""
+
+    id: str
+    audio: Path  # absolute
+    duration: float  # seconds
+    text: str
+    speaker: str | None = None
+    offset: float = 0.0  # seconds into the audio file at which the utterance begins
+
+
+def read_manifest(path: Path | str, *, audio_must_exist: bool = True) -> list[Utterance]:
+    """The utterances of a manifest, in its order.
+
+    `id`, `speaker` and `offset` may be absent; the id is then the audio path as written, with `@offset` where there is
+    one. Audio paths are relative to the manifest's folder. Blank lines are skipped.
+
+    Raises:
+        InputError: no such file, not UTF-8, or a line that is not JSON, lacks a key, holds a value of the wrong kind,
+            or (unless `audio_must_exist` is false) names an audio file that is not there. Names file and line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such manifest. `deepspeech-sparse data prepare` writes one")
+    folder = path.parent.resolve()
+    utterances = []
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            where = f"{path}, line {number}"
+            utterance = _parse(line, folder, where)
+            if audio_must_exist and not utterance.audio.is_file():
+                raise InputError(
+                    f"{where}: audio file {utterance.audio} does not exist. "
+                    f"Paths are relative to the manifest's folder; prepare the corpus again or mend `audio_filepath`"
+                )
+            utterances.append(utterance)
+    return utterances
+
+
+def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
+    """Write a manifest; it appears whole or not at all. Audio paths become relative to its folder, which is created."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.parent.resolve()
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
+            for utterance in utterances:
+                file.write(json.dumps(_entry(utterance, folder), ensure_ascii=False) + "\n")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _entry(utterance: Utterance, folder: Path) -> dict[str, Any]:
+    audio = utterance.audio.parent.resolve() / utterance.audio.name
+    entry: dict[str, Any] = {
+        "id": utterance.id,
+        "audio_filepath": Path(os.path.relpath(audio, folder)).as_posix(),
+        "duration": round(utterance.duration, 6),
+        "text": utterance.text,
+    }
+    if utterance.speaker is not None:
+        entry["speaker"] = utterance.speaker
+    if utterance.offset:
+        entry["offset"] = round(utterance.offset, 6)
+    return entry
+
+
+def _parse(line: bytes, folder: Path, where: str) -> Utterance:
+    try:
+        entry = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: not UTF-8 ({error.reason}). Save the manifest as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: not JSON ({error}). A line looks like {EXAMPLE}") from None
+    except RecursionError:
+        raise InputError(f"{where}: nested too deeply. A line looks like {EXAMPLE}") from None
+    if not isinstance(entry, dict):
+        raise InputError(f"{where}: not a JSON object. A line looks like {EXAMPLE}")
+    missing = [key for key in ("audio_filepath", "duration", "text") if key not in entry]
+    if missing:
+        raise InputError(f"{where}: lacks {', '.join(missing)}. A line looks like {EXAMPLE}")
+
+    name = entry["audio_filepath"]
+    if not isinstance(name, str) or not name.strip() or "\0" in name:
+        raise InputError(f"{where}: audio_filepath = {name!r} must be the path of an audio file")
+    if not isinstance(entry["text"], str):
+        raise InputError(f"{where}: text = {entry['text']!r} must be a string")
+    duration = _seconds(entry["duration"], "duration", where)
+    if duration == 0:
+        raise InputError(f"{where}: duration = 0 must be more than 0 seconds. Remove the line or mend the duration")
+    offset = _seconds(entry.get("offset") or 0.0, "offset", where)
+    return Utterance(
+        id=_label(entry, "id", where) or (f"{name}@{offset:g}" if offset else name),
+        audio=Path(os.path.normpath(folder / name)),
+        duration=duration,
+        text=entry["text"],
+        speaker=_label(entry, "speaker", where),
+        offset=offset,
+    )
+
+
+def _seconds(value: object, key: str, where: str) -> float:
+    # bool is an int in Python, and json reads NaN and Infinity
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise InputError(f"{where}: {key} = {value!r} must be a number of seconds, 0 or more")
+    return float(value)
+
+
+def _label(entry: dict[str, Any], key: str, where: str) -> str | None:
+    """A name that may be absent and that other tools may write as a number."""
+    value = entry.get(key)
+    if value is None or (isinstance(value, (str, int)) and not isinstance(value, bool)):
+        return None if value is None else str(value)
+    raise InputError(f"{where}: {key} = {value!r} must be a string")

@@ -1,0 +1,77 @@
+"""What a network looks like: plain numbers, checked once, stored in every model file."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class ConvolutionConfig:
+    """One 2-D convolution over bins and frames.
+
+    Args:
+        channels: feature maps it makes
+        kernel: width in (bins, frames), both odd so that frames stay aligned with the audio
+        stride: step in (bins, frames); the product of all frame strides is the time reduction of the network
+    """
+
+    channels: int = 32
+    kernel: tuple[int, int] = (41, 11)
+    stride: tuple[int, int] = (2, 2)
+
+    def __post_init__(self) -> None:
+        if self.channels < 1 or min(self.stride) < 1:
+            raise InputError(f"convolution: channels {self.channels} and stride {self.stride} must be at least 1")
+        if min(self.kernel) < 1 or any(width % 2 == 0 for width in self.kernel):
+            raise InputError(f"convolution: kernel {self.kernel} must be odd in both directions, e.g. (41, 11)")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Shape of the network between features and label scores.
+
+    Args:
+        convolutions: 1 to 3 convolutions, in order
+        cell: rnn, gru or lstm (torch's fused layers), or clipped_rnn, the layer of Narang et al. 2017
+        layers: number of recurrent layers
+        hidden: units per direction (H)
+        bidirectional: read the utterance in both directions; such a model cannot stream
+        merge: how two directions are joined: their sum (H features) or side by side (2 H features)
+        batch_norm: sequence-wise batch norm before every recurrent layer but the first, and in the fully
+            connected layer; clipped_rnn always has it, on its input term
+        dropout: share of each recurrent layer's outputs set to zero in training
+        lookahead: future frames seen by the lookahead convolution, 0 for none
+        fully_connected: units of the layer before the CTC head, 0 for none
+    """
+
+    convolutions: tuple[ConvolutionConfig, ...] = (
+        ConvolutionConfig(32, (41, 11), (2, 2)),
+        ConvolutionConfig(32, (21, 11), (2, 1)),
+    )
+    cell: Literal["rnn", "gru", "lstm", "clipped_rnn"] = "gru"
+    layers: int = 5
+    hidden: int = 1024
+    bidirectional: bool = True
+    merge: Literal["sum", "concat"] = "sum"
+    batch_norm: bool = True
+    dropout: float = 0.0
+    lookahead: int = 0
+    fully_connected: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.convolutions) <= 3:
+            raise InputError(f"network: {len(self.convolutions)} convolutions; give 1 to 3")
+        if self.layers < 1 or self.hidden < 1:
+            raise InputError(f"network: layers {self.layers} and hidden {self.hidden} must be at least 1")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"network: dropout {self.dropout} must be at least 0 and below 1")
+        if self.lookahead < 0 or self.fully_connected < 0:
+            raise InputError("network: lookahead and fully_connected must be 0 (none) or more")
+        if self.cell == "clipped_rnn" and self.merge != "sum":
+            raise InputError("network: clipped_rnn sums its directions; set merge: sum")
+
+    @property
+    def recurrent_features(self) -> int:
+        """Features a frame has after the recurrent layers."""
+        return self.hidden * (2 if self.bidirectional and self.merge == "concat" else 1)

@@ -1,0 +1,40 @@
+"""The convolutions at the bottom of the network, exact for padded batches."""
+
+from torch import Tensor, nn
+
+from .config import ConvolutionConfig
+from .masking import SequenceNorm, clipped_relu
+
+
+class MaskedConvolution(nn.Module):
+    """2-D convolution, sequence-wise batch norm, clipped ReLU; zero beyond each utterance's end.
+
+    Zeros beyond the end are what an utterance alone would see there (the convolution's own zero padding), so
+    neighbours in a batch never change a result.
+
+    Shapes:
+        x: (B, T, C, F), frames: (B,) -> (B, ceil(T / s), C', ceil(F / s')), (B,)
+    """
+
+    def __init__(self, channels_in: int, config: ConvolutionConfig) -> None:
+        super().__init__()
+        bins, frames = config.kernel
+        self.convolution = nn.Conv2d(
+            channels_in,
+            config.channels,
+            kernel_size=(frames, bins),
+            stride=config.stride[::-1],
+            padding=(frames // 2, bins // 2),
+            bias=False,  # the norm has a shift
+        )
+        self.norm = SequenceNorm(config.channels)
+
+    def output_frames(self, frames):
+        """Frames after the time stride, for an int or a tensor of ints: ceil(frames / stride)."""
+        stride = self.convolution.stride[0]
+        return (frames + stride - 1) // stride
+
+    def forward(self, x: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.convolution(x.transpose(1, 2)).transpose(1, 2)  # (B, T', C', F')
+        frames = self.output_frames(frames)
+        return clipped_relu(self.norm(x, frames)), frames

@@ -1,0 +1,33 @@
+"""Padding: which frames of a batch are real, and a batch norm that looks at no other."""
+
+import torch
+from torch import Tensor, nn
+
+
+def frame_mask(frames: Tensor, total: int) -> Tensor:
+    """True where a frame is real: frames (B,) -> (B, T) with T = total."""
+    return torch.arange(total, device=frames.device) < frames[:, None]
+
+
+class SequenceNorm(nn.BatchNorm1d):
+    """Batch norm whose statistics run over batch and time, padding left out (Deep Speech 2, section 3.2).
+
+    Shapes:
+        x: (B, T, H) or, after a convolution, (B, T, C, F); frames: (B,) -> the same shape, zeros after each length
+
+        utterance 0   x x x x x x x
+        utterance 1   x x x x . . .      . = padding: neither counted nor changed from zero
+    """
+
+    def forward(self, x: Tensor, frames: Tensor) -> Tensor:
+        real = frame_mask(frames, x.shape[1])
+        normalised = x.new_zeros(x.shape)
+        # Gathering the real frames keeps torch's fused kernel, and its gradient, exact without a masked variant.
+        # The cast follows autocast, which may run the norm in another precision than its input.
+        normalised[real] = super().forward(x[real]).to(x.dtype)
+        return normalised
+
+
+def clipped_relu(x: Tensor) -> Tensor:
+    """min(max(x, 0), 20), the non-linearity of Deep Speech."""
+    return x.clamp(0.0, 20.0)

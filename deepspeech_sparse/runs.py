@@ -1,0 +1,253 @@
+"""A run folder: trained into, resumed from. It holds config.yaml, checkpoints/, metrics.csv and TensorBoard events."""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from .augment import Augment
+from .batches import SpeechData
+from .callbacks import AtomicCheckpointIO, Checkpoints, Monitor, load_checkpoint
+from .config import RunConfig, config_from_dict, config_to_dict, load_config, save_config
+from .corpora.manifest import Utterance
+from .errors import InputError
+from .pruning import GradualPruning, PruningConfig, ThresholdConfig
+from .pruning.pruner import ThresholdRule, TargetThreshold, magnitude_quantile, prunable_parameters
+from .text import Alphabet
+from .training import SpeechRecognition, frames_needed
+
+log = logging.getLogger(__name__)
+
+
+def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path = False) -> Path:
+    """Train a recognizer, dense or gradually pruned.
+
+    Args:
+        config: everything that decides the result
+        out: run folder
+        resume: auto continues the run in `out` where it stopped, bit-exactly, or starts it; true requires something
+            to continue; a path continues from that checkpoint; false refuses a folder that already holds a run
+
+    Returns:
+        the run folder
+
+    Raises:
+        InputError: bad config or data, or a run that cannot be resumed
+        TrainingStopped: Ctrl-C or SIGTERM came; the state is saved
+    """
+    checkpoint = checkpoint_to_resume(config, out, resume)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    data = speech_data(config)
+    module = speech_recognition(config, total_steps=data.total_steps)
+    drop_untrainable(data, module, fastest=max(config.augment.speed) if config.augment else 1.0)
+    module.total_steps = data.total_steps
+    plain = config_to_dict(config)
+    monitor = Monitor(out / "metrics.csv", data.total_steps)
+    callbacks: list[L.Callback] = [monitor, Checkpoints(out / "checkpoints", plain, config.checkpoint_every)]
+    if config.pruning is not None:  # first: what is measured and saved must be pruned already
+        callbacks.insert(0, GradualPruning(pruning_rules(config.pruning, data, module)))
+    out.mkdir(parents=True, exist_ok=True)
+    save_config(config, out / "config.yaml")
+    quiet_lightning()
+    trainer = L.Trainer(
+        default_root_dir=out,
+        max_epochs=config.epochs,
+        accelerator="auto",
+        devices=1,
+        precision=config.precision,
+        gradient_clip_val=config.optimizer.clip,
+        # cuDNN's CTC and atomics are the only non-deterministic parts; on CPU nothing is.
+        deterministic="warn",
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        logger=TensorBoardLogger(out, name=None, version="tensorboard"),
+        log_every_n_steps=10,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+    )
+    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    return out
+
+
+def speech_data(config: RunConfig) -> SpeechData:
+    """The data of a run."""
+    rate = config.features.sample_rate
+    augment = Augment(config.augment, rate, config.seed) if config.augment else None
+    return SpeechData(
+        config.data, Alphabet(config.alphabet), rate, augment=augment, epochs=config.epochs, seed=config.seed
+    )
+
+
+def speech_recognition(config: RunConfig, *, total_steps: int = 1) -> SpeechRecognition:
+    """The LightningModule of a run, with fresh weights."""
+    return SpeechRecognition(
+        config.features,
+        config.network,
+        Alphabet(config.alphabet),
+        spec_augment=config.spec_augment,
+        optimizer=config.optimizer,
+        seed=config.seed,
+        total_steps=total_steps,
+    )
+
+
+def drop_untrainable(data: SpeechData, module: SpeechRecognition, *, fastest: float) -> None:
+    """Leave out utterances too short for their text, by name: CTC's loss would be infinite, silently zeroed."""
+
+    def trainable(utterance: Utterance) -> bool:
+        frames = module.output_frames(utterance.duration / fastest)
+        return frames >= frames_needed(module.alphabet.encode(utterance.text))
+
+    dropped = data.keep_trainable(trainable)
+    if not data.train_utterances:
+        raise InputError(
+            f"{data.config.train}: no utterance has enough output frames for its text; lower the frame strides of the "
+            "network or check the manifest's durations"
+        )
+    if dropped:
+        log.warning(
+            "%s: %d utterances have fewer output frames than CTC needs for their text and are left out: %s",
+            data.config.train,
+            len(dropped),
+            ", ".join(utterance.id for utterance in dropped),
+        )
+
+
+def checkpoint_to_resume(config: RunConfig, out: Path, resume: bool | str | Path) -> Path | None:
+    """The checkpoint a run goes on from, None for a new run.
+
+    Raises:
+        InputError: when nothing is there to resume, or what is there was made by another config
+    """
+    last = out / "checkpoints" / "last.ckpt"
+    if resume is False:
+        if last.exists():
+            raise InputError(f"{out}: already holds a run; continue it with --resume auto, or choose another --out")
+        return None
+    if resume == "auto" and not last.exists():
+        return None
+    checkpoint = last if resume in (True, "auto") else Path(resume)
+    before = load_checkpoint(checkpoint)["config"]
+    changed = differences(before, config_to_dict(config))
+    if changed:
+        raise InputError(
+            f"{checkpoint}: was made with another config, a resumed run would not equal an unbroken one: "
+            f"{'; '.join(changed)}. Restore these values, or start anew in another --out"
+        )
+    return checkpoint
+
+
+def differences(before: object, now: object, place: str = "") -> list[str]:
+    """Where two nested plain values differ, as "place: before -> now"."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [*before, *(key for key in now if key not in before)]
+        return [
+            line
+            for key in keys
+            for line in differences(before.get(key), now.get(key), f"{place}.{key}" if place else str(key))
+        ]
+    return [] if before == now else [f"{place}: {before} -> {now}"]
+
+
+def pruning_rules(config: PruningConfig, data: SpeechData, module: SpeechRecognition) -> dict[str, ThresholdRule]:
+    """Threshold rule by layer type, with thresholds that would prune everything refused beforehand.
+
+    Raises:
+        InputError: an impossible schedule, with its numbers
+    """
+    rules: dict[str, ThresholdRule] = {}
+    for kind in ("recurrent", "linear"):
+        threshold = getattr(config, kind)
+        if threshold is not None:
+            rules[kind] = threshold_rule(kind, threshold, config, data, module)
+    return rules
+
+
+def threshold_rule(
+    kind: str, threshold: ThresholdConfig, config: PruningConfig, data: SpeechData, module: SpeechRecognition
+) -> ThresholdRule:
+    steps = {"steps_per_epoch": data.steps_of_epoch[0], "total_steps": data.total_steps}
+    if threshold.sparsity is not None:
+        return TargetThreshold(threshold.sparsity, config.schedule(1.0, **steps))
+    q = threshold.q
+    largest = None
+    if threshold.dense is not None:
+        weights = dense_weights(threshold.dense, kind)
+        q = magnitude_quantile(weights, threshold.percentile)
+        largest = max(weight.abs().max().item() for weight in weights)
+        log.info("pruning: q = %.4g for %s layers, the %g quantile of |w| in %s", q, kind, threshold.percentile, threshold.dense)
+    schedule = config.schedule(q, **steps)
+    final = schedule(schedule.last_update)
+    # q is meant to be about the 90th percentile of |w|, 1.6 standard deviations of a normal distribution. Past three
+    # times that nothing survives; a dense network at hand gives the exact limit.
+    limit = 3 * q if largest is None else min(3 * q, largest)
+    if final >= limit:
+        raise InputError(
+            f"pruning: the threshold for {kind} layers would end at {final:.4g}, {final / q:.1f} times q = {q:.4g}, "
+            f"and prune everything (limit {limit:.4g}). theta = {schedule.slope:.4g}, phi = {schedule.slope_ramp:.4g} "
+            f"per {schedule.every} steps from {schedule.start} over {schedule.ramp} to {schedule.end}; "
+            "the paper's phi_ratio is 1.5 to 2"
+        )
+    return lambda step, _weights: schedule(step)
+
+
+def dense_weights(source: Path, kind: str) -> list[torch.Tensor]:
+    """The prunable weights of one layer type in a trained run folder or checkpoint.
+
+    Raises:
+        InputError: when it cannot be read or has no such layer
+    """
+    module = load_run(source)
+    weights = [weight.detach() for weight in prunable_parameters(module)[kind].values()]
+    if not weights:
+        raise InputError(f"pruning: {source} has no {kind} layers to measure q on; give q or sparsity instead")
+    return weights
+
+
+def run_checkpoint(source: Path) -> Path:
+    """The checkpoint that stands for a run: the best of a run folder, or the file itself."""
+    if not source.is_dir():
+        return source
+    for name in ("best.ckpt", "last.ckpt"):
+        if (source / "checkpoints" / name).exists():
+            return source / "checkpoints" / name
+    raise InputError(f"{source}: no checkpoint in this folder; give a run folder that has been trained, or a .ckpt file")
+
+
+def load_run(source: str | Path) -> SpeechRecognition:
+    """A trained module, in eval mode, from a run folder (its best checkpoint) or a checkpoint.
+
+    Raises:
+        InputError: missing, unreadable or of another format
+    """
+    path = run_checkpoint(Path(source))
+    checkpoint = load_checkpoint(path)
+    config = config_from_dict(checkpoint["config"], path)
+    module = speech_recognition(config)
+    try:
+        module.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        raise InputError(f"{path}: weights do not fit the config stored beside them: {error}") from error
+    return module.eval()
+
+
+def run_config(out: str | Path) -> RunConfig:
+    """The config of a run folder."""
+    return load_config(Path(out) / "config.yaml")
+
+
+def quiet_lightning() -> None:
+    """Silence Lightning's tips that do not apply here; its warnings about real trouble stay."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("deepspeech_sparse.audio").setLevel(logging.WARNING)  # else every file says so in every epoch
+    for tip in (".*does not have many workers.*", ".*srun.*", ".*not.*stateful.*", ".*LeafSpec.*", ".*litlogger.*"):
+        warnings.filterwarnings("ignore", tip)

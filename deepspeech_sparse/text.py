@@ -1,0 +1,64 @@
+"""Text: the alphabet a network writes, and the normal form of transcripts. Knows nothing of audio."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .errors import InputError
+
+APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u0060\u00b4", "'"))
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """Symbols that a network writes. Label 0 is the CTC blank, symbol i has label i + 1.
+
+    Example:
+        >>> Alphabet().encode("a b")
+        [3, 1, 4]
+        >>> Alphabet().decode([3, 0, 1, 4])
+        'a b'
+    """
+
+    symbols: str = " 'abcdefghijklmnopqrstuvwxyz"
+
+    def __post_init__(self) -> None:
+        if not self.symbols or len(set(self.symbols)) != len(self.symbols):
+            raise InputError(f"alphabet {self.symbols!r}: give each symbol once, and at least one")
+
+    @property
+    def size(self) -> int:
+        """Labels of the network (V), the blank included."""
+        return len(self.symbols) + 1
+
+    def encode(self, text: str) -> list[int]:
+        """Labels of `text`.
+
+        Raises:
+            InputError: names the characters that the alphabet does not have
+        """
+        foreign = self.foreign(text)
+        if foreign:
+            raise InputError(f"text {text!r} has characters outside the alphabet: {foreign}; normalise it or extend the alphabet")
+        return [self.symbols.index(symbol) + 1 for symbol in text]
+
+    def decode(self, labels: Iterable[int]) -> str:
+        """Text of labels; blanks are skipped, repeats kept."""
+        return "".join(self.symbols[label - 1] for label in labels if label)
+
+    def foreign(self, text: str) -> list[str]:
+        """Characters of `text` that the alphabet does not have, sorted, each once."""
+        return sorted(set(text) - set(self.symbols))
+
+
+def normalise(text: str) -> str:
+    """NFKC, lower case, typographic apostrophes as ', white space collapsed. No character is dropped.
+
+    Example:
+        >>> normalise("  Don’t\\tSTOP ")
+        "don't stop"
+    """
+    # Apostrophes first: NFKC would turn the acute accent into a space and a combining mark.
+    text = unicodedata.normalize("NFKC", text.translate(APOSTROPHES)).lower()
+    return re.sub(r"\s+", " ", text).strip()

@@ -1,0 +1,59 @@
+"""What several tests share: the folder of real corpora, and a tiny corpus of tones made on the spot."""
+
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from deepspeech_sparse.corpora.manifest import Utterance, write_manifest
+
+torch.set_num_threads(2)
+
+SAMPLE_RATE = 16_000
+TONES = {"a": 400.0, "b": 900.0, "c": 1600.0}  # a letter is 80 ms of its tone: learned in seconds
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """Folder with the real corpora; tests that need them are skipped elsewhere."""
+    folder = os.environ.get("DEEPSPEECH_SPARSE_CORPORA")
+    if not folder:
+        pytest.skip("DEEPSPEECH_SPARSE_CORPORA does not name a folder of real corpora")
+    return Path(folder)
+
+
+def tone_word(text: str, rng: np.random.Generator) -> np.ndarray:
+    """`text` spelled in tones, with short silences between letters."""
+    time = np.arange(int(0.08 * SAMPLE_RATE)) / SAMPLE_RATE
+    silence = np.zeros(int(0.04 * SAMPLE_RATE))
+    pieces = [silence]
+    for letter in text:
+        pieces += [0.3 * np.sin(2 * np.pi * TONES[letter] * rng.uniform(0.97, 1.03) * time), silence]
+    samples = np.concatenate(pieces)
+    return (samples + 0.01 * rng.standard_normal(len(samples))).astype(np.float32)
+
+
+def make_tones(folder: Path, *, count: int, seed: int) -> Path:
+    """A manifest of `count` utterances of 1 to 6 tones."""
+    draw, rng = random.Random(seed), np.random.default_rng(seed)
+    utterances = []
+    for index in range(count):
+        text = "".join(draw.choice(list(TONES)) for _ in range(draw.randint(1, 6)))
+        samples = tone_word(text, rng)
+        path = folder / f"{seed}-{index}.flac"
+        soundfile.write(path, samples, SAMPLE_RATE)
+        utterances.append(Utterance(path.stem, path, len(samples) / SAMPLE_RATE, text))
+    manifest = folder / f"tones-{seed}.jsonl"
+    write_manifest(manifest, utterances)
+    return manifest
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory) -> dict[str, Path]:
+    """Manifests {"train", "dev"} of the corpus of tones."""
+    folder = tmp_path_factory.mktemp("tones")
+    return {"train": make_tones(folder, count=48, seed=1), "dev": make_tones(folder, count=12, seed=2)}

@@ -1,0 +1,62 @@
+"""Configs: round trips, and unknown keys named with their nearest relative."""
+
+from pathlib import Path
+
+import pytest
+
+from deepspeech_sparse.config import RunConfig, config_from_dict, config_to_dict, load_config, save_config
+from deepspeech_sparse.errors import InputError
+
+RECIPES = sorted((Path(__file__).parent.parent / "recipes").rglob("*.yaml"))
+DATA = {"train": "train.jsonl", "dev": "dev.jsonl"}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_recipe_loads_and_survives_a_round_trip(recipe, tmp_path):
+    config = load_config(recipe)
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+    assert config_from_dict(config_to_dict(config)) == config
+
+
+def test_values_become_the_types_of_their_fields():
+    config = config_from_dict(
+        {
+            "data": DATA,
+            "network": {"convolutions": [{"channels": 4, "kernel": [3, 5]}]},
+            "pruning": {"recurrent": {"q": 0.1}, "linear": None},
+        }
+    )
+    assert isinstance(config, RunConfig) and config.data.train == Path("train.jsonl")
+    assert config.network.convolutions[0].kernel == (3, 5)
+    assert config.pruning.recurrent.q == 0.1 and config.pruning.linear is None
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ({"data": DATA, "netwrok": {}}, "unknown key netwrok; did you mean network"),
+        ({"data": DATA, "network": {"hiden": 3}}, "unknown key network.hiden; did you mean network.hidden"),
+        ({"data": DATA, "pruning": {"recurrent": {"sparcity": 0.9}}}, "did you mean pruning.recurrent.sparsity"),
+        (
+            {"data": DATA, "network": {"convolutions": [{"chanels": 3}]}},
+            r"network.convolutions\[0\].chanels; did you mean network.convolutions\[0\].channels",
+        ),
+        ({"data": DATA, "epochs": "many"}, "epochs"),
+        ({"data": DATA, "epochs": 0}, "epochs 0"),
+        ({"data": DATA, "network": {"hidden": 0}}, "hidden 0"),
+        ({}, "data"),
+        ([], "expected a mapping"),
+    ],
+)
+def test_wrong_configs_are_refused_naming_file_and_key(values, words):
+    with pytest.raises(InputError, match=rf"(?s)my\.yaml: .*{words}"):
+        config_from_dict(values, "my.yaml")
+
+
+def test_missing_and_broken_files_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.yaml: cannot be read"):
+        load_config(tmp_path / "none.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [1")
+    with pytest.raises(InputError, match=r"broken\.yaml: not valid YAML"):
+        load_config(tmp_path / "broken.yaml")

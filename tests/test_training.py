@@ -1,0 +1,259 @@
+"""Training: CTC, learning-rate schedule, and resuming bit-exactly after kill -9."""
+
+import dataclasses
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from deepspeech_sparse.augment import AugmentConfig
+from deepspeech_sparse.batches import DataConfig
+from deepspeech_sparse.callbacks import AtomicCheckpointIO, load_checkpoint
+from deepspeech_sparse.config import RunConfig, save_config
+from deepspeech_sparse.errors import InputError
+from deepspeech_sparse.features import FeaturesConfig
+from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig
+from deepspeech_sparse.pruning import PruningConfig, ThresholdConfig
+from deepspeech_sparse.runs import load_run, train
+from deepspeech_sparse.training import OptimizerConfig, ctc_loss, frames_needed
+
+
+@pytest.fixture(scope="session")
+def tiny(tones) -> RunConfig:
+    """A sparse run of 4 epochs and about 6 steps each, with every source of randomness switched on."""
+    return RunConfig(
+        data=DataConfig(tones["train"], tones["dev"], batch_seconds=5),
+        features=FeaturesConfig(kind="log_mel", mels=16),
+        augment=AugmentConfig(),
+        network=NetworkConfig((ConvolutionConfig(4, (5, 5), (2, 2)),), layers=1, hidden=12, dropout=0.2),
+        optimizer=OptimizerConfig(learning_rate=0.01),
+        pruning=PruningConfig(ThresholdConfig(sparsity=0.8), every=2, ramp=0.3, end=0.8),
+        alphabet="abc",
+        epochs=4,
+        checkpoint_every=3,
+        threads=1,
+    )
+
+
+@pytest.fixture(scope="session")
+def unbroken(tiny, tmp_path_factory) -> Path:
+    """The run folder of `tiny`, trained without interruption."""
+    return train(tiny, tmp_path_factory.mktemp("unbroken"))
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
+
+
+def train_in_another_process(config: RunConfig, out: Path) -> subprocess.Popen:
+    save_config(config, out.parent / "config.yaml")
+    command = [sys.executable, "-m", "deepspeech_sparse.cli", "train", "--config", str(out.parent / "config.yaml")]
+    command += ["--out", str(out), "--resume", "auto"]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_checkpoint(out: Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not (out / "checkpoints" / "last.ckpt").exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
+        time.sleep(0.005)
+
+
+def test_a_run_killed_in_the_middle_of_epoch_and_ramp_ends_with_the_same_weights(tiny, unbroken, tmp_path):
+    """kill -9 right after the first checkpoint, taken at step 3 of an epoch of 6; then again and again."""
+    out = tmp_path / "run"
+    process = train_in_another_process(tiny, out)
+    wait_for_checkpoint(out, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    killed_at = load_checkpoint(out / "checkpoints" / "last.ckpt")["global_step"]
+    total = load_checkpoint(unbroken / "checkpoints" / "last.ckpt")["global_step"]
+    assert killed_at < total
+    train(tiny, out, resume="auto")
+    expected, reached = weights(unbroken), weights(out)
+    assert all(torch.equal(expected[name], reached[name]) for name in expected)
+
+
+class StopAt(Exception):
+    pass
+
+
+@pytest.mark.parametrize("step", [4, 6, 7, 11, 12, 16, 19])
+def test_a_run_stopped_at_any_step_continues_bit_exactly(step, tiny, unbroken, tmp_path, monkeypatch):
+    """In the first epoch, at its end, within the ramp, after it; metrics.csv holds every epoch once."""
+    import deepspeech_sparse.runs as runs
+
+    class Bomb(runs.Monitor):
+        def on_train_batch_end(self, trainer, *arguments):
+            super().on_train_batch_end(trainer, *arguments)
+            if trainer.global_step == step:
+                raise StopAt
+
+    monkeypatch.setattr(runs, "Monitor", Bomb)
+    with pytest.raises(StopAt):
+        train(tiny, tmp_path)
+    monkeypatch.undo()
+    train(tiny, tmp_path, resume=True)
+    expected, reached = weights(unbroken), weights(tmp_path)
+    assert all(torch.equal(expected[name], reached[name]) for name in expected)
+    rows = (tmp_path / "metrics.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == ["1", "2", "3", "4"]
+
+
+def test_sigterm_saves_and_ends_cleanly(tiny, tmp_path):
+    out = tmp_path / "run"
+    process = train_in_another_process(dataclasses.replace(tiny, epochs=400), out)
+    wait_for_checkpoint(out, process)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped by SIGTERM" in errors and "--resume auto" in errors and "Traceback" not in errors
+    load_checkpoint(out / "checkpoints" / "last.ckpt")
+
+
+def test_pruned_weights_are_zero_in_the_checkpoint_and_meet_the_target(unbroken):
+    state = weights(unbroken)
+    matrices = [value for name, value in state.items() if "cell.weight" in name]
+    zeros = sum(int((value == 0).sum()) for value in matrices)
+    assert zeros / sum(value.numel() for value in matrices) == pytest.approx(0.8, abs=0.01)
+    assert not any(torch.signbit(value[value == 0]).any() for value in matrices)
+
+
+def test_metrics_show_loss_falling_and_sparsity_rising(unbroken):
+    header, *rows = [line.split(",") for line in (unbroken / "metrics.csv").read_text().splitlines()]
+    table = {name: [float(row[index]) for row in rows] for index, name in enumerate(header)}
+    assert table["loss"][-1] < table["loss"][0]
+    assert table["sparsity"] == sorted(table["sparsity"]) and table["sparsity"][-1] > 0.75
+    assert any(unbroken.glob("tensorboard/events*"))
+
+
+def test_a_recognizer_learns_tones(tiny, tmp_path):
+    """The whole path once: a dense network spells unseen sequences of tones."""
+    config = dataclasses.replace(tiny, pruning=None, epochs=25, network=dataclasses.replace(tiny.network, hidden=24))
+    run = train(config, tmp_path)
+    last = (run / "metrics.csv").read_text().splitlines()[-1].split(",")
+    assert float(last[5]) < 0.2  # character error rate of the dev set
+
+
+def test_ctc_loss_equals_the_sum_over_all_paths():
+    """Brute force: three frames, one label."""
+    logits = torch.randn(1, 3, 3)
+    probabilities = logits.softmax(-1)[0]
+    total = 0.0
+    for path in range(27):
+        labels = [path // 9, path // 3 % 3, path % 3]
+        collapsed = [label for i, label in enumerate(labels) if label and (i == 0 or label != labels[i - 1])]
+        if collapsed == [2]:
+            total += math.prod(probabilities[t, label].item() for t, label in enumerate(labels))
+    loss = ctc_loss(logits, torch.tensor([3]), torch.tensor([[2]]), torch.tensor([1]))
+    assert loss.item() == pytest.approx(-math.log(total), rel=1e-5)
+
+
+def test_repeated_labels_need_a_blank_between_them():
+    assert frames_needed([1, 2, 3]) == 3
+    assert frames_needed([1, 1, 2, 2, 2]) == 8
+
+
+def test_learning_rate_warms_up_and_ends_low():
+    config = OptimizerConfig(warm_up=0.1, final=0.01)
+    rates = [config.rate(step, 100) for step in range(101)]
+    assert rates[0] == pytest.approx(1 / 25) and rates[10] == 1.0 and rates[100] == pytest.approx(0.01)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+@pytest.mark.parametrize("settings", [{"learning_rate": 0}, {"clip": -1}, {"warm_up": 1.0}, {"momentum": 1.0}])
+def test_impossible_optimizers_are_refused(settings):
+    with pytest.raises(InputError, match=next(iter(settings))):
+        OptimizerConfig(**settings)
+
+
+def test_sgd_trains_too(tiny, tmp_path):
+    config = dataclasses.replace(tiny, epochs=1, optimizer=OptimizerConfig("sgd", 0.01), pruning=None)
+    assert (train(config, tmp_path) / "checkpoints" / "best.ckpt").exists()
+
+
+def test_utterances_too_short_for_their_text_are_left_out_by_name(tiny, tones, tmp_path, caplog):
+    from deepspeech_sparse.corpora.manifest import Utterance, read_manifest, write_manifest
+
+    utterances = read_manifest(tones["train"])
+    crowded = Utterance("crowded", utterances[0].audio, utterances[0].duration, "abc" * 40)
+    write_manifest(tmp_path / "train.jsonl", [*utterances, crowded])
+    data = dataclasses.replace(tiny.data, train=tmp_path / "train.jsonl")
+    train(dataclasses.replace(tiny, data=data, epochs=1, pruning=None), tmp_path / "run")
+    assert "crowded" in caplog.text
+    write_manifest(tmp_path / "train.jsonl", [crowded])
+    with pytest.raises(InputError, match=r"train\.jsonl: no utterance has enough output frames"):
+        train(dataclasses.replace(tiny, data=data, epochs=1, pruning=None), tmp_path / "other")
+
+
+def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"format": 1, "step": 1}, path)
+
+    def no_space(file: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(InputError, match=r"no space left on the disk.*earlier checkpoint is kept"):
+        AtomicCheckpointIO().save_checkpoint({"format": 1, "step": 2}, path)
+    assert load_checkpoint(path)["step"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_foreign_truncated_and_future_checkpoints_are_refused_by_name(tmp_path):
+    class Foreign:
+        pass
+
+    path = tmp_path / "x.ckpt"
+    torch.save({"format": 1, "object": os.system}, path)  # an arbitrary pickle: never loaded
+    with pytest.raises(InputError, match=r"x\.ckpt: not a readable checkpoint"):
+        load_checkpoint(path)
+    AtomicCheckpointIO().save_checkpoint({"format": 1}, path)
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(InputError, match=r"x\.ckpt: not a readable checkpoint"):
+        load_checkpoint(path)
+    AtomicCheckpointIO().save_checkpoint({"format": 99}, path)
+    with pytest.raises(InputError, match="checkpoint format 99"):
+        load_checkpoint(path)
+    with pytest.raises(InputError, match="no such checkpoint"):
+        load_checkpoint(tmp_path / "none.ckpt")
+
+
+def test_a_folder_with_a_run_is_not_overwritten_and_another_config_is_not_resumed(tiny, unbroken):
+    with pytest.raises(InputError, match="already holds a run"):
+        train(tiny, unbroken)
+    with pytest.raises(InputError, match=r"seed: 0 -> 7"):
+        train(dataclasses.replace(tiny, seed=7), unbroken, resume="auto")
+
+
+def test_thresholds_follow_from_a_trained_dense_run(tiny, tmp_path, unbroken):
+    """q = 90th percentile of |w| of a trained network; the threshold ends near it."""
+    pruning = PruningConfig(ThresholdConfig(dense=unbroken, percentile=0.9), every=2, ramp=0.3, end=0.8)
+    run = train(dataclasses.replace(tiny, pruning=pruning), tmp_path)
+    module = load_run(unbroken)
+    magnitudes = torch.cat([w.abs().flatten() for n, w in module.named_parameters() if "cell.weight" in n])
+    q = magnitudes.kthvalue(math.floor(0.9 * len(magnitudes)) + 1).values.item()
+    states = load_checkpoint(run / "checkpoints" / "last.ckpt")["callbacks"]
+    reached = next(state for name, state in states.items() if "GradualPruning" in name)["thresholds"]["recurrent"]
+    assert 0.7 * q < reached < 1.1 * q
+
+
+def test_a_schedule_that_would_prune_everything_is_refused_before_training(tiny, tmp_path):
+    pruning = PruningConfig(ThresholdConfig(q=0.1), every=2, start_epoch=0.2, phi_ratio=20)
+    with pytest.raises(InputError, match=r"prune everything.*phi ="):
+        train(dataclasses.replace(tiny, pruning=pruning), tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_cause(tiny, tmp_path, monkeypatch):
+    import deepspeech_sparse.training as training
+
+    monkeypatch.setattr(training, "ctc_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
+    with pytest.raises(InputError, match="the loss is nan at step 0 on utterances"):
+        train(dataclasses.replace(tiny, pruning=None), tmp_path)
