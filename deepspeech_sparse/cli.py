@@ -24,6 +24,8 @@ def data_prepare(
     *,
     out: Path | None = None,
     archive: Path | None = None,
+    subsets: list[str] | None = None,
+    table: Path | None = None,
 ) -> None:
     """Turn a speech corpus into manifests train.jsonl, dev.jsonl and test.jsonl.
 
@@ -32,10 +34,12 @@ def data_prepare(
         out: folder for manifests and audio, by default data/CORPUS
         archive: tar, zip or folder of the corpus; without it the corpus is downloaded where it has a public address.
             For `folder`: a folder of audio with one CSV, TSV or JSONL table of audio paths and texts
+        subsets: librispeech only: [train-clean-100, dev-clean, ...]; by default all that the archive holds
+        table: folder only: the table, if it does not lie at the top of the folder
     """
     from .corpora.prepare import prepare
 
-    for split, manifest in prepare(corpus, out=out or Path("data") / corpus, archive=archive).items():
+    for split, manifest in prepare(corpus, out=out, archive=archive, subsets=subsets, table=table).items():
         print(f"{split}: {manifest}")
 
 

@@ -13,12 +13,13 @@ from .augment import Augment
 from .batches import SpeechData
 from .callbacks import AtomicCheckpointIO, Checkpoints, Monitor, load_checkpoint
 from .config import RunConfig, config_from_dict, config_to_dict, load_config, save_config
+from .corpora.check import frames_needed
 from .corpora.manifest import Utterance
 from .errors import InputError
 from .pruning import GradualPruning, PruningConfig, ThresholdConfig
 from .pruning.pruner import ThresholdRule, TargetThreshold, magnitude_quantile, prunable_parameters
 from .text import Alphabet
-from .training import SpeechRecognition, frames_needed
+from .training import SpeechRecognition
 
 log = logging.getLogger(__name__)
 

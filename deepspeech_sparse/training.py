@@ -60,11 +60,6 @@ class OptimizerConfig:
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def frames_needed(labels: list[int]) -> int:
-    """Fewest output frames on which CTC can write `labels`: one each, and a blank between equal neighbours."""
-    return len(labels) + sum(a == b for a, b in zip(labels, labels[1:]))
-
-
 def ctc_loss(logits: Tensor, frames: Tensor, labels: Tensor, label_lengths: Tensor) -> Tensor:
     """CTC loss per label, averaged over utterances; always in float32, half precision overflows in its sums.
 

@@ -21,7 +21,7 @@ from deepspeech_sparse.features import FeaturesConfig
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig
 from deepspeech_sparse.pruning import PruningConfig, ThresholdConfig
 from deepspeech_sparse.runs import load_run, train
-from deepspeech_sparse.training import OptimizerConfig, ctc_loss, frames_needed
+from deepspeech_sparse.training import OptimizerConfig, ctc_loss
 
 
 @pytest.fixture(scope="session")
@@ -153,11 +153,6 @@ def test_ctc_loss_equals_the_sum_over_all_paths():
             total += math.prod(probabilities[t, label].item() for t, label in enumerate(labels))
     loss = ctc_loss(logits, torch.tensor([3]), torch.tensor([[2]]), torch.tensor([1]))
     assert loss.item() == pytest.approx(-math.log(total), rel=1e-5)
-
-
-def test_repeated_labels_need_a_blank_between_them():
-    assert frames_needed([1, 2, 3]) == 3
-    assert frames_needed([1, 1, 2, 2, 2]) == 8
 
 
 def test_learning_rate_warms_up_and_ends_low():

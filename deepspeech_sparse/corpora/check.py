@@ -26,12 +26,12 @@ from ..errors import InputError
 from ..text import Alphabet
 from .manifest import Utterance, read_manifest
 
-# Kind of problem -> whether training would fail on it or could never learn the utterance.
+# Kind of problem -> whether training would fail on it. Utterances with too few frames it leaves out, by name.
 KINDS = {
     "missing audio": True,
     "unreadable audio": True,
     "foreign characters": True,
-    "too few frames": True,
+    "too few frames": False,
     "empty text": False,
     "wrong duration": False,
     "duplicate id": False,

@@ -1,0 +1,209 @@
+"""From a trained run to a model file, and what a model is: parameters, zeros, bytes, history."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from . import __version__
+from .callbacks import load_checkpoint
+from .config import config_from_dict
+from .engine.model_file import Model, load_model, model_bytes, portable, save_model
+from .files import refuse_unwritable
+from .model import Network
+from .pruning import prunable_parameters
+from .runs import load_run, run_checkpoint
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Weights of one layer: its matrices and kernels, biases and norms left out."""
+
+    name: str  # as in the network's parameter names, e.g. recurrent.0
+    kind: str  # recurrent or linear where pruning may touch it, else empty
+    weights: int
+    nonzeros: int
+
+    @property
+    def sparsity(self) -> float:
+        """Share of exact zeros."""
+        return 1 - self.nonzeros / self.weights
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model is."""
+
+    name: str
+    parameters: int  # everything learned, biases and norms included
+    nonzeros: int
+    layers: tuple[Layer, ...]
+    bytes: int  # of the model file; for a run folder or checkpoint, of the file that `export` would write
+    config: dict[str, Any]  # plain values of RunConfig, paths reduced to file names
+    provenance: dict[str, Any]
+
+    @property
+    def sparsity(self) -> float:
+        """Share of exact zeros among all parameters."""
+        return 1 - self.nonzeros / self.parameters
+
+    @property
+    def recurrent(self) -> Layer:
+        """All recurrent layers as one: what gradual pruning aims at."""
+        layers = [layer for layer in self.layers if layer.kind == "recurrent"]
+        weights, nonzeros = (sum(getattr(layer, field) for layer in layers) for field in ("weights", "nonzeros"))
+        return Layer("all recurrent", "recurrent", weights, nonzeros)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        layers = [asdict(layer) | {"sparsity": layer.sparsity} for layer in self.layers]
+        return asdict(self) | {"sparsity": self.sparsity, "layers": layers}
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: {self.parameters:,} parameters, {self.nonzeros:,} of them not zero, "
+            f"{self.sparsity:.1%} zeros ({self.recurrent.sparsity:.1%} in recurrent layers), {megabytes(self.bytes)}"
+        )
+
+    def print(self, console: Console) -> None:
+        """The summary, a table of layers, how the model came about, and its config."""
+        console.print(str(self), highlight=False, markup=False)
+        table = Table("layer", "weights", "not zero", "zeros", box=None)
+        rest = self.parameters - sum(layer.weights for layer in self.layers)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for layer in (*self.layers, self.recurrent):
+            table.add_row(layer.name, f"{layer.weights:,}", f"{layer.nonzeros:,}", f"{layer.sparsity:.1%}")
+        table.add_row("biases and norms", f"{rest:,}")
+        console.print(table)
+        for title, values in (("came about by", self.provenance), ("config", self.config)):
+            # As YAML, which escapes: a stranger's text must not reach the terminal as control sequences.
+            plain = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=console.width - 1)
+            console.print(f"\n{title}\n{plain.rstrip()}", highlight=False, markup=False)
+
+
+def export(run: Path, *, out: Path) -> ModelInfo:
+    """Write a trained run as one self-contained .safetensors file.
+
+    Args:
+        run: run folder (its best checkpoint) or checkpoint
+        out: the model file; an older one is replaced once the new one is whole
+
+    Returns:
+        what was written
+
+    Raises:
+        InputError: nothing trained there, or no place to write
+    """
+    refuse_unwritable(out)
+    model = run_model(run)
+    save_model(out, model, model.config, model.provenance)
+    return info(out)
+
+
+def info(model: Path) -> ModelInfo:
+    """What a model is.
+
+    Args:
+        model: run folder, checkpoint (.ckpt) or model file
+    """
+    path = Path(model)
+    loaded = any_model(path)
+    size = path.stat().st_size
+    if is_run(path):  # a checkpoint holds the optimizer's state too: not what a model weighs
+        size = len(model_bytes(loaded, loaded.config, loaded.provenance, name=path))
+    parameters = list(loaded.network.parameters())
+    return ModelInfo(
+        name=model_name(path),
+        parameters=sum(parameter.numel() for parameter in parameters),
+        nonzeros=sum(int(torch.count_nonzero(parameter)) for parameter in parameters),
+        layers=tuple(layers_of(loaded.network)),
+        bytes=size,
+        config=portable(loaded.config),
+        provenance=loaded.provenance,
+    )
+
+
+def any_model(source: str | Path) -> Model:
+    """The model in a run folder (its best checkpoint), a checkpoint (.ckpt) or a model file.
+
+    Raises:
+        InputError: whatever is wrong with it
+    """
+    return run_model(source) if is_run(source) else load_model(source)
+
+
+def is_run(source: str | Path) -> bool:
+    """Whether `source` is a run folder or a checkpoint, not a model file."""
+    return Path(source).is_dir() or Path(source).suffix == ".ckpt"
+
+
+def model_name(source: str | Path) -> str:
+    """How tables call a model: the name of its folder or file."""
+    path = Path(source)
+    return path.resolve().name if path.is_dir() else path.stem
+
+
+def run_model(source: str | Path) -> Model:
+    """The model in a run folder or checkpoint, with where it stands in its training as provenance."""
+    path = run_checkpoint(Path(source))
+    module = load_run(path)
+    checkpoint = load_checkpoint(path)
+    config = config_from_dict(checkpoint["config"], path)
+    best_wer = checkpoint.get("callbacks", {}).get("Checkpoints", {}).get("best_wer", math.inf)
+    provenance = {
+        "deepspeech_sparse": __version__,
+        "torch": str(torch.__version__),  # its own class is no plain value
+        "git_commit": git_commit(),
+        "epoch": checkpoint["epoch"] + 1,
+        "step": checkpoint["global_step"],
+        "best_dev_wer": best_wer if math.isfinite(best_wer) else None,
+        "seed": config.seed,
+    }
+    return Model(module.front_end, module.network, config, provenance)
+
+
+def git_commit() -> str | None:
+    """The commit of this code, "-dirty" when it was changed since; None outside a checkout of the project.
+
+    An installed copy may lie inside somebody else's repository: only a file that git tracks counts.
+    """
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)
+        command = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def layers_of(network: Network) -> list[Layer]:
+    """The layers of a network that have matrices or kernels, from the input to the head."""
+    kinds = {name: kind for kind, parameters in prunable_parameters(network).items() for name in parameters}
+    layers: dict[str, Layer] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.dim() < 2:
+            continue
+        parts = name.split(".")
+        layer = ".".join(parts[: 2 if parts[1].isdigit() else 1])
+        before = layers.get(layer, Layer(layer, "", 0, 0))
+        layers[layer] = Layer(
+            layer,
+            kinds.get(name, ""),
+            before.weights + parameter.numel(),
+            before.nonzeros + int(torch.count_nonzero(parameter)),
+        )
+    return list(layers.values())
+
+
+def megabytes(count: int) -> str:
+    """Bytes for people, 1 MB = 1000000 bytes."""
+    return f"{count / 1e6:.2f} MB"

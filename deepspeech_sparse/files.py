@@ -1,0 +1,52 @@
+"""Results on disk: a file appears whole or not at all, and an older one survives a full disk."""
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write `content` under another name, flush it to disk, then rename it to `path`; missing folders are made.
+
+    Raises:
+        InputError: when it cannot be written; what was at `path` is still there
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    refuse_unwritable(path)
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({reason(error)}); make room or choose another place") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write plain values as JSON, see `write_whole`."""
+    write_whole(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def refuse_unwritable(path: str | Path) -> None:
+    """InputError when no file can be written at `path`: to be asked before an hour of work, not after it."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a file to write")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: its folder cannot be made ({reason(error)}); choose another place") from error
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: its folder cannot be written to; choose another place")
+
+
+def reason(error: OSError) -> str:
+    return "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror or str(error)

@@ -1,0 +1,184 @@
+"""From audio to text with a trained model: one recording, many files, or a batch of arrays.
+
+Decoding is greedy and a recording is recognised in one piece.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import torch
+
+from .audio import check_samples, load_audio, name_of, resample
+from .batches import pad
+from .decoding import greedy
+from .engine.model_file import Model
+from .errors import InputError
+from .export import any_model, model_name
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was heard in one recording."""
+
+    text: str
+    duration: float  # s of audio
+    seconds: float  # taken to read and recognise it
+    model: str  # name of the model
+    source: str  # path of the file, or what else was given
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds taken per second of audio; below 1 is faster than speech."""
+        return self.seconds / self.duration
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self) | {"real_time_factor": self.real_time_factor}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that could not be transcribed."""
+
+    source: str
+    error: str  # names the file, what is wrong and the remedy
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """What became of a list of files."""
+
+    transcripts: tuple[Transcript, ...]
+    failures: tuple[Failure, ...]
+
+
+class Recognizer:
+    """A trained model that turns audio into text.
+
+    Example:
+        recognizer = Recognizer.load("model.safetensors")
+        print(recognizer.transcribe("call.wav").text)
+    """
+
+    def __init__(self, model: Model, name: str = "model") -> None:
+        self.front_end = model.front_end.eval()
+        self.network = model.network.eval()
+        self.alphabet = model.alphabet
+        self.config = model.config
+        self.name = name
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recognizer:
+        """From a model file (.safetensors), a run folder (its best checkpoint) or a checkpoint (.ckpt).
+
+        Raises:
+            InputError: whatever is wrong with it
+        """
+        return cls(any_model(path), model_name(path))
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of the model, Hz; audio of any other is converted."""
+        return self.config.features.sample_rate
+
+    def transcribe(
+        self, source: str | Path | bytes | BinaryIO | np.ndarray, *, sample_rate: int | None = None
+    ) -> Transcript:
+        """The text in a recording.
+
+        Args:
+            source: audio file, its bytes, a binary stream, or samples of shape (N,) or (N, channels)
+            sample_rate: of samples, Hz; files know their own
+
+        Raises:
+            InputError: audio that cannot be read or holds nothing, samples without their rate
+        """
+        started = time.perf_counter()
+        if isinstance(source, np.ndarray):
+            name = f"array of shape {source.shape}"
+            samples = self.samples_of(source, sample_rate, name)
+            duration = len(source) / sample_rate
+        elif isinstance(source, (str, Path, bytes)) or hasattr(source, "read"):
+            name = name_of(source)
+            if sample_rate is not None:
+                raise InputError(f"{name}: sample_rate is for arrays; encoded audio knows its own, leave it out")
+            samples = load_audio(source, sample_rate=self.sample_rate)
+            duration = max(1, len(samples)) / self.sample_rate  # one sample at a high rate may become none
+        else:
+            raise InputError(f"{type(source).__name__}: give a path, bytes, a binary stream or a numpy array")
+        [text] = self.recognize([samples])
+        return Transcript(text, duration, time.perf_counter() - started, self.name, name)
+
+    def samples_of(self, array: np.ndarray, sample_rate: int | None, name: str) -> np.ndarray:
+        """Samples of a user at any rate -> (N,) float32 at the model's rate."""
+        if sample_rate is None or not sample_rate > 0:
+            raise InputError(
+                f"{name}: sample_rate = {sample_rate}; say at how many Hz it was recorded, e.g. sample_rate=16000. "
+                "A wrong rate makes any model deaf"
+            )
+        if array.ndim == 2 and array.shape[0] < array.shape[1]:
+            raise InputError(f"{name}: more channels than samples; transpose it to (samples, channels)")
+        return resample(check_samples(array, name), sample_rate, self.sample_rate)
+
+    @torch.inference_mode()
+    def recognize(self, recordings: list[np.ndarray]) -> list[str]:
+        """Texts of one batch: recordings (N_i,) float32 at the model's rate -> as many texts, "" for no samples."""
+        heard = [index for index, samples in enumerate(recordings) if len(samples)]
+        texts = [""] * len(recordings)
+        if heard:
+            features, frames = self.front_end(*pad([recordings[index] for index in heard]))
+            logits, frames = self.network(features, frames)
+            for index, text in zip(heard, greedy(logits, frames, self.alphabet)):
+                texts[index] = text
+        return texts
+
+
+def transcribe(
+    model: Path,
+    files: Iterable[Path],
+    *,
+    on_transcript: Callable[[Transcript], None] = lambda transcript: None,
+    on_failure: Callable[[Failure], None] = lambda failure: None,
+) -> Transcription:
+    """Transcribe files one after the other; what cannot be read is noted and the rest is done.
+
+    Args:
+        model: model file, run folder or checkpoint
+        files: audio files
+        on_transcript, on_failure: called as soon as a file is done
+
+    Raises:
+        InputError: whatever is wrong with the model
+    """
+    recognizer = Recognizer.load(model)
+    transcripts, failures = [], []
+    for file in files:
+        try:
+            transcript = recognizer.transcribe(file)
+        except (InputError, OSError) as error:
+            failures.append(Failure(str(file), str(error)))
+            on_failure(failures[-1])
+        else:
+            transcripts.append(transcript)
+            on_transcript(transcript)
+    return Transcription(tuple(transcripts), tuple(failures))
+
+
+def transcribe_files(model: Path, files: Iterable[Path], *, format: Literal["txt", "json"] = "txt") -> int:
+    """The verb `transcribe`: texts to stdout as each is done, broken files to stderr; the exit code."""
+
+    def show(transcript: Transcript) -> None:
+        print(json.dumps(transcript.to_dict(), ensure_ascii=False) if format == "json" else transcript.text, flush=True)
+
+    def complain(failure: Failure) -> None:
+        print(f"error: {failure.error}", file=sys.stderr, flush=True)
+
+    return 1 if transcribe(model, files, on_transcript=show, on_failure=complain).failures else 0

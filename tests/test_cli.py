@@ -1,0 +1,154 @@
+"""The command line: every verb explains itself, wrong usage and bad input end with the right exit code and one clear line."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from deepspeech_sparse import __version__
+from deepspeech_sparse.cli import VERBS, main
+from deepspeech_sparse.corpora.manifest import read_manifest
+
+TINY = """
+data: {{train: {train}, dev: {dev}, batch_seconds: 5}}
+features: {{kind: log_mel, mels: 16}}
+network:
+  convolutions: [{{channels: 4, kernel: [5, 5], stride: [2, 2]}}]
+  layers: 1
+  hidden: 12
+alphabet: abc
+epochs: 2
+threads: 1
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tones, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(TINY.format(**tones))
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(recipe, tmp_path_factory) -> Path:
+    """A model file, made by the verbs train and export."""
+    folder = tmp_path_factory.mktemp("cli")
+    assert main(["train", "--config", str(recipe), "--out", str(folder / "run")]) == 0
+    assert main(["export", str(folder / "run"), "--out", str(folder / "tiny.safetensors")]) == 0
+    return folder / "tiny.safetensors"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_every_argument(verb, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main([*verb.split(), "--help"])
+    text = capsys.readouterr().out
+    assert exit.value.code == 0
+    assert VERBS[verb].__doc__.splitlines()[0].split(";")[0].split(":")[0][:40] in " ".join(text.split())
+    for argument in VERBS[verb].__annotations__:
+        if argument != "return":
+            assert re.search(rf"\b{argument}\b", text), argument
+
+
+def test_help_of_train_tells_units_and_defaults(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "length of the Hamming window in seconds" in text and "default: 0.02" in text
+    assert "--network.hidden" in text and "--pruning" in text
+
+
+def test_without_a_verb_all_verbs_are_listed(capsys):
+    assert main(["--help"]) == 0
+    assert main([]) == 2
+    listed = capsys.readouterr().out
+    assert all(verb in listed for verb in VERBS)
+    assert main(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, code, words",
+    [
+        (["trian"], 2, "did you mean 'train'"),
+        (["train", "--config", "none.yaml", "--out", "x"], 1, r"none\.yaml: cannot be read"),
+        (["train", "--network.hiden", "3", "--out", "x"], 2, "did you mean --network.hidden"),
+        (["evaluate", "none.safetensors", "none.jsonl"], 1, r"none\."),
+        (["info", "none.safetensors"], 1, r"none\.safetensors"),
+        (["transcribe"], 2, "model"),
+        (["data", "prepare", "an5"], 2, "an4"),
+        (["data", "check", "none.jsonl"], 1, r"none\.jsonl"),
+    ],
+)
+def test_wrong_input_gets_one_clear_line_and_the_right_exit_code(arguments, code, words, capsys):
+    assert main(arguments) == code
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and re.search(words, error), error
+    assert "Traceback" not in error
+
+
+def test_unknown_keys_of_a_recipe_are_named_with_their_nearest_relative(tmp_path, recipe, capsys):
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(recipe.read_text().replace("hidden:", "hiden:"))
+    assert main(["train", "--config", str(wrong), "--out", str(tmp_path / "run")]) == 1
+    assert "wrong.yaml: unknown key network.hiden; did you mean network.hidden?" in capsys.readouterr().err
+
+
+def test_flags_override_the_recipe(recipe, tmp_path):
+    arguments = ["--config", str(recipe), "--out", str(tmp_path / "run"), "--epochs", "1", "--network.hidden", "8"]
+    assert main(["train", *arguments]) == 0
+    text = (tmp_path / "run" / "config.yaml").read_text()
+    assert "epochs: 1" in text and "hidden: 8" in text
+
+
+def test_a_second_run_in_the_same_folder_is_refused(model, recipe, capsys):
+    assert main(["train", "--config", str(recipe), "--out", str(model.parent / "run")]) == 1
+    assert "--resume auto" in capsys.readouterr().err
+
+
+def test_transcribe_does_the_good_files_and_names_the_broken(model, tones, tmp_path, capsys):
+    good = read_manifest(tones["dev"])[0].audio
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF nonsense")
+    assert main(["transcribe", str(model), str(broken), str(good), str(good), "--format", "json"]) == 1
+    out, errors = capsys.readouterr()
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert len(lines) == 2 and all("text" in line for line in lines)
+    assert "broken.wav" in errors
+    assert main(["transcribe", str(model), str(good)]) == 0
+
+
+def test_evaluate_and_compare_print_rates_and_write_json(model, tones, tmp_path, capsys):
+    assert main(["evaluate", str(model), str(tones["dev"]), "--json", str(tmp_path / "e.json")]) == 0
+    assert "WER" in capsys.readouterr().out
+    assert json.loads((tmp_path / "e.json").read_text())
+    run = str(model.parent / "run")
+    arguments = [str(model), run, "--manifest", str(tones["dev"]), "--json", str(tmp_path / "c.json")]
+    assert main(["compare", *arguments]) == 0
+    assert "WER" in capsys.readouterr().out
+    assert main(["info", str(model)]) == 0
+    assert "sparsity" in capsys.readouterr().out
+
+
+def test_data_check_ends_with_1_only_when_training_would_fail(tones, recipe, tmp_path, capsys):
+    assert main(["data", "check", str(tones["dev"]), "--config", str(recipe)]) == 0
+    utterance = read_manifest(tones["dev"])[0]
+    row = {"audio_filepath": str(utterance.audio), "duration": utterance.duration, "text": "xyz"}
+    (tmp_path / "foreign.jsonl").write_text(json.dumps(row) + "\n")
+    assert main(["data", "check", str(tmp_path / "foreign.jsonl"), "--config", str(recipe)]) == 1
+    assert "foreign characters" in capsys.readouterr().out
+
+
+def test_data_prepare_folder_makes_manifests(tmp_path, capsys):
+    recordings = tmp_path / "mine"
+    recordings.mkdir()
+    rows = ["path,text"]
+    for index in range(20):
+        soundfile.write(recordings / f"{index}.wav", [0.1] * 8000, 16_000)
+        rows.append(f"{index}.wav,hello")
+    (recordings / "table.csv").write_text("\n".join(rows))
+    assert main(["data", "prepare", "folder", "--archive", str(recordings), "--out", str(tmp_path / "out")]) == 0
+    assert "train" in capsys.readouterr().out
+    assert read_manifest(tmp_path / "out" / "train.jsonl")

@@ -1,0 +1,52 @@
+"""Tiny networks with random weights, and run folders around them: for tests that need a model, not a good one."""
+
+import math
+from pathlib import Path
+
+import torch
+
+from deepspeech_sparse.batches import DataConfig
+from deepspeech_sparse.callbacks import CHECKPOINT_FORMAT, AtomicCheckpointIO
+from deepspeech_sparse.config import RunConfig, config_to_dict
+from deepspeech_sparse.features import FeaturesConfig
+from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig
+from deepspeech_sparse.runs import speech_recognition
+from deepspeech_sparse.training import SpeechRecognition
+
+
+def tiny_config(
+    *, features: FeaturesConfig = FeaturesConfig(), data_folder: str = "data", alphabet: str = " abc", **network
+) -> RunConfig:
+    shape = {"convolutions": (ConvolutionConfig(2, (41, 5), (8, 2)),), "layers": 2, "hidden": 8, **network}
+    data = DataConfig(Path(data_folder) / "train.jsonl", Path(data_folder) / "dev.jsonl")
+    return RunConfig(data=data, features=features, network=NetworkConfig(**shape), alphabet=alphabet)
+
+
+def tiny_module(config: RunConfig, *, seed: int = 0) -> SpeechRecognition:
+    """Random weights, and a head loud enough that something is written."""
+    torch.manual_seed(seed)
+    module = speech_recognition(config)
+    with torch.no_grad():
+        for parameter in module.network.recurrent.parameters():
+            parameter.mul_(3)
+        module.network.head.weight.normal_(std=3.0)
+        for name, buffer in module.network.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.normal_()
+    return module.eval()
+
+
+def run_of(
+    module: SpeechRecognition, config: RunConfig, folder: Path, *, name: str = "best.ckpt", best_wer: float = math.inf
+) -> Path:
+    """A run folder with one checkpoint, as a training would leave it after 3 epochs and 70 steps."""
+    checkpoint = {
+        "format": CHECKPOINT_FORMAT,
+        "config": config_to_dict(config),
+        "state_dict": module.state_dict(),
+        "epoch": 2,
+        "global_step": 70,
+        "callbacks": {"Checkpoints": {"best_wer": best_wer}},
+    }
+    AtomicCheckpointIO().save_checkpoint(checkpoint, folder / "checkpoints" / name)
+    return folder
