@@ -6,6 +6,7 @@ Work is done elsewhere; a verb calls it and prints. Heavy modules are imported i
 import difflib
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -267,6 +268,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # `... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its exit
+        return 141
 
 
 def without_verb(arguments: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -10,11 +11,12 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from .augment import Augment
-from .batches import SpeechData
+from .batches import SpeechData, Utterances
 from .callbacks import AtomicCheckpointIO, Checkpoints, Monitor, load_checkpoint
 from .config import RunConfig, config_from_dict, config_to_dict, load_config, save_config
 from .corpora.check import frames_needed
 from .corpora.manifest import Utterance
+from .engine.model_file import load_model
 from .errors import InputError
 from .pruning import GradualPruning, PruningConfig, ThresholdConfig
 from .pruning.pruner import ThresholdRule, TargetThreshold, magnitude_quantile, prunable_parameters
@@ -48,6 +50,8 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
     module = speech_recognition(config, total_steps=data.total_steps)
     drop_untrainable(data, module, fastest=max(config.augment.speed) if config.augment else 1.0)
     module.total_steps = data.total_steps
+    if config.features.normalise == "global" and checkpoint is None:  # a checkpoint brings its statistics along
+        module.front_end.fit(training_sample(data))
     plain = config_to_dict(config)
     monitor = Monitor(out / "metrics.csv", data.total_steps)
     callbacks: list[L.Callback] = [monitor, Checkpoints(out / "checkpoints", plain, config.checkpoint_every)]
@@ -77,6 +81,13 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
     )
     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     return out
+
+
+def training_sample(data: SpeechData, count: int = 1000) -> Iterator[torch.Tensor]:
+    """Samples (N,) of up to `count` training utterances, spread over the manifest, as recorded."""
+    recorded = Utterances(data.train_utterances, data.alphabet, data.sample_rate)
+    for index in range(0, len(recorded), max(1, len(recorded) // count)):
+        yield torch.from_numpy(recorded[index][0])
 
 
 def speech_data(config: RunConfig) -> SpeechData:
@@ -202,12 +213,12 @@ def threshold_rule(
 
 
 def dense_weights(source: Path, kind: str) -> list[torch.Tensor]:
-    """The prunable weights of one layer type in a trained run folder or checkpoint.
+    """The prunable weights of one layer type in a trained run folder, checkpoint or model file.
 
     Raises:
         InputError: when it cannot be read or has no such layer
     """
-    module = load_run(source)
+    module = load_model(source).network if source.suffix == ".safetensors" else load_run(source)
     weights = [weight.detach() for weight in prunable_parameters(module)[kind].values()]
     if not weights:
         raise InputError(f"pruning: {source} has no {kind} layers to measure q on; give q or sparsity instead")

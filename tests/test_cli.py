@@ -129,7 +129,7 @@ def test_evaluate_and_compare_print_rates_and_write_json(model, tones, tmp_path,
     assert main(["compare", *arguments]) == 0
     assert "WER" in capsys.readouterr().out
     assert main(["info", str(model)]) == 0
-    assert "sparsity" in capsys.readouterr().out
+    assert "parameters" in capsys.readouterr().out
 
 
 def test_data_check_ends_with_1_only_when_training_would_fail(tones, recipe, tmp_path, capsys):

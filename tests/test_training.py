@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from deepspeech_sparse.audio import load_audio
 from deepspeech_sparse.augment import AugmentConfig
 from deepspeech_sparse.batches import DataConfig
 from deepspeech_sparse.callbacks import AtomicCheckpointIO, load_checkpoint
 from deepspeech_sparse.config import RunConfig, save_config
+from deepspeech_sparse.corpora.manifest import Utterance, read_manifest, write_manifest
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.features import FeaturesConfig
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig
@@ -168,14 +170,24 @@ def test_impossible_optimizers_are_refused(settings):
         OptimizerConfig(**settings)
 
 
+def test_global_normalisation_is_measured_on_training_audio_and_stored(tiny, tones, tmp_path):
+    features = dataclasses.replace(tiny.features, normalise="global")
+    config = dataclasses.replace(tiny, epochs=1, pruning=None, features=features)
+    front_end = load_run(train(config, tmp_path)).front_end
+    logarithms = [
+        front_end.log_features(torch.from_numpy(load_audio(utterance.audio))[None], torch.tensor([0]))[0][0]
+        for utterance in read_manifest(tones["train"])
+    ]
+    torch.testing.assert_close(front_end.mean, torch.cat(logarithms).mean(0))
+    torch.testing.assert_close(front_end.deviation, torch.cat(logarithms).std(0, correction=0), rtol=1e-4, atol=1e-4)
+
+
 def test_sgd_trains_too(tiny, tmp_path):
     config = dataclasses.replace(tiny, epochs=1, optimizer=OptimizerConfig("sgd", 0.01), pruning=None)
     assert (train(config, tmp_path) / "checkpoints" / "best.ckpt").exists()
 
 
 def test_utterances_too_short_for_their_text_are_left_out_by_name(tiny, tones, tmp_path, caplog):
-    from deepspeech_sparse.corpora.manifest import Utterance, read_manifest, write_manifest
-
     utterances = read_manifest(tones["train"])
     crowded = Utterance("crowded", utterances[0].audio, utterances[0].duration, "abc" * 40)
     write_manifest(tmp_path / "train.jsonl", [*utterances, crowded])

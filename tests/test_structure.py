@@ -1,0 +1,43 @@
+"""The README's map of the code is true: every file is on it, and imports only from those below it."""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "deepspeech_sparse"
+
+
+def floors() -> dict[str, int]:
+    """Top-level names of the package, as the map lists them, with their line: larger is lower."""
+    text = (ROOT / "README.md").read_text()
+    listing = text.split("    deepspeech_sparse/\n")[1].split("\n    data/")[0]
+    entries = [re.match(r" {6}((?:\w+(?:\.py|/) ?)+)", line)[1].split() for line in listing.splitlines()]
+    return {name.strip("/").removesuffix(".py"): line for line, names in enumerate(entries) for name in names}
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level names of the package that a file imports."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = parts[: len(parts) - node.level]
+            full = [*base, *(node.module.split(".") if node.module else [])]
+            found |= {full[0]} if full else {alias.name for alias in node.names}
+    return found
+
+
+def test_every_file_is_on_the_map_and_imports_only_from_below():
+    order = floors()
+    files = [path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE]
+    assert len(files) > 30
+    for path in files:
+        own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        assert own in order, f"{own} is missing from the README's map of the code"
+        for other in imports(path) - {own, "__version__"}:
+            assert order[other] >= order[own], f"{path.relative_to(ROOT)} imports {other}, which stands above it"
+
+
+def test_the_map_names_nothing_that_does_not_exist():
+    assert set(floors()) <= {path.stem for path in PACKAGE.iterdir()}
