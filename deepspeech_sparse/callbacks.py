@@ -81,12 +81,15 @@ class Checkpoints(L.Callback):
         folder: where they go
         config: the run's config as plain values, stored inside
         every: optimizer steps between two `last.ckpt`
+        best_from: step before which no checkpoint counts as best: while pruning is under way the network is denser
+            than what was asked for, and its lower error rate is not the sparse network's
     """
 
-    def __init__(self, folder: Path, config: dict, every: int) -> None:
+    def __init__(self, folder: Path, config: dict, every: int, best_from: int = 0) -> None:
         self.folder = folder
         self.config = config
         self.every = every
+        self.best_from = best_from
         self.best_wer = math.inf
         self.stop_signal: int | None = None
         self.handlers: dict[int, Any] = {}
@@ -115,7 +118,7 @@ class Checkpoints(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         wer = float(trainer.callback_metrics["dev_wer"])
-        if not trainer.sanity_checking and wer < self.best_wer:
+        if trainer.global_step >= self.best_from and wer < self.best_wer:
             self.best_wer = wer
             trainer.save_checkpoint(self.folder / "best.ckpt")
 

@@ -54,7 +54,9 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
         module.front_end.fit(training_sample(data))
     plain = config_to_dict(config)
     monitor = Monitor(out / "metrics.csv", data.total_steps)
-    callbacks: list[L.Callback] = [monitor, Checkpoints(out / "checkpoints", plain, config.checkpoint_every)]
+    pruned_at = round(config.pruning.end * data.total_steps) if config.pruning else 0
+    checkpoints = Checkpoints(out / "checkpoints", plain, config.checkpoint_every, best_from=pruned_at)
+    callbacks: list[L.Callback] = [monitor, checkpoints]
     if config.pruning is not None:  # first: what is measured and saved must be pruned already
         callbacks.insert(0, GradualPruning(pruning_rules(config.pruning, data, module)))
     out.mkdir(parents=True, exist_ok=True)

@@ -5,15 +5,22 @@ import pytest
 from deepspeech_sparse.config import config_from_dict, config_to_dict
 from deepspeech_sparse.demo import demo_config, run_demo, sparse_twin
 from deepspeech_sparse.errors import InputError
+from deepspeech_sparse.export import info
 
 
-def test_the_demo_runs_twice_in_the_same_folder(tmp_path, capsys):
+def test_the_demo_replaces_an_earlier_one_and_runs_through(tmp_path, capsys):
     pytest.importorskip("espeakng_loader")
-    for _ in range(2):
-        run_demo(tmp_path / "demo", epochs=4, utterances=30)
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    (folder / ".demo").touch()
+    (folder / "stale").touch()
+    run_demo(folder, epochs=6, utterances=80)
     shown = capsys.readouterr().out
-    assert shown.count("heard") >= 6 and "WER" in shown and "90." in shown.replace("89.", "90.")
-    assert {path.name for path in (tmp_path / "demo").iterdir()} >= {"dense.safetensors", "sparse.safetensors", "spoken"}
+    assert "WER" in shown and shown.split("5. three dev files")[1].count("heard") == 3
+    made = {path.name for path in folder.iterdir()}
+    assert made >= {"dense.safetensors", "sparse.safetensors", "spoken"} and "stale" not in made
+    assert info(folder / "sparse.safetensors").recurrent.sparsity == pytest.approx(0.9, abs=0.001)
+    assert info(folder / "dense.safetensors").recurrent.sparsity == 0
 
 
 def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path):

@@ -21,7 +21,7 @@ from deepspeech_sparse.corpora.manifest import Utterance, read_manifest, write_m
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.features import FeaturesConfig
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig
-from deepspeech_sparse.pruning import PruningConfig, ThresholdConfig
+from deepspeech_sparse.pruning import PruningConfig, ThresholdConfig, sparsity
 from deepspeech_sparse.runs import load_run, train
 from deepspeech_sparse.training import OptimizerConfig, ctc_loss
 
@@ -127,6 +127,14 @@ def test_pruned_weights_are_zero_in_the_checkpoint_and_meet_the_target(unbroken)
     assert not any(torch.signbit(value[value == 0]).any() for value in matrices)
 
 
+def test_the_best_checkpoint_of_a_pruned_run_is_fully_pruned(unbroken):
+    """A lower error rate from before the end of pruning belongs to a denser network and does not count."""
+    step = load_checkpoint(unbroken / "checkpoints" / "best.ckpt")["global_step"]
+    assert step >= 0.8 * load_checkpoint(unbroken / "checkpoints" / "last.ckpt")["global_step"]
+    matrices = [w for n, w in load_run(unbroken).named_parameters() if "cell.weight" in n]
+    assert sparsity(matrices) == pytest.approx(0.8, abs=0.01)
+
+
 def test_metrics_show_loss_falling_and_sparsity_rising(unbroken):
     header, *rows = [line.split(",") for line in (unbroken / "metrics.csv").read_text().splitlines()]
     table = {name: [float(row[index]) for row in rows] for index, name in enumerate(header)}
@@ -174,10 +182,8 @@ def test_global_normalisation_is_measured_on_training_audio_and_stored(tiny, ton
     features = dataclasses.replace(tiny.features, normalise="global")
     config = dataclasses.replace(tiny, epochs=1, pruning=None, features=features)
     front_end = load_run(train(config, tmp_path)).front_end
-    logarithms = [
-        front_end.log_features(torch.from_numpy(load_audio(utterance.audio))[None], torch.tensor([0]))[0][0]
-        for utterance in read_manifest(tones["train"])
-    ]
+    recordings = [torch.from_numpy(load_audio(utterance.audio)) for utterance in read_manifest(tones["train"])]
+    logarithms = [front_end.log_features(samples[None], torch.tensor([len(samples)]))[0][0] for samples in recordings]
     torch.testing.assert_close(front_end.mean, torch.cat(logarithms).mean(0))
     torch.testing.assert_close(front_end.deviation, torch.cat(logarithms).std(0, correction=0), rtol=1e-4, atol=1e-4)
 
