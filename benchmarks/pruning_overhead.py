@@ -34,7 +34,9 @@ def main() -> None:
     labels, label_lengths = torch.randint(1, 29, (24, 20)), torch.full((24,), 20)
     # A ramp that lasts for the whole measurement: every block holds one mask update and `every` applications.
     steps = 2 * options.rounds * options.every * 4
-    shape = PruningConfig(ThresholdConfig(sparsity=0.9), every=options.every).schedule(1.0, steps_per_epoch=1, total_steps=steps)
+    shape = PruningConfig(ThresholdConfig(sparsity=0.9), every=options.every).schedule(
+        1.0, steps_per_epoch=1, total_steps=steps
+    )
     pruner = Pruner(prunable_parameters(network), {"recurrent": TargetThreshold(0.9, shape)})
     step = 0
 
@@ -58,8 +60,9 @@ def main() -> None:
     pairs = [(block(True), block(False)) for _ in range(options.rounds)]
     ratios = sorted(a / b for a, b in pairs)
     pruning, dense = (statistics.median(column) for column in zip(*pairs))
-    print(f"{platform.machine()}, {platform.processor() or 'processor unknown'}, torch {torch.__version__}, {options.threads} threads")
-    print(f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters, mask update every {options.every} steps")
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    print(f"{platform.machine()}, torch {torch.__version__}, {options.threads} threads, seed 0")
+    print(f"{parameters / 1e6:.2f} M parameters, mask update every {options.every} steps")
     print(f"step without pruning {dense * 1e3:.1f} ms, with {pruning * 1e3:.1f} ms, ratio {pruning / dense:.4f}")
     print(f"pairwise ratios: min {ratios[0]:.4f}, median {statistics.median(ratios):.4f}, max {ratios[-1]:.4f}")
     # The work alone, without the noise of the rest of the step.

@@ -130,7 +130,7 @@ def fill_batches(durations: list[float], order: list[int], seconds: float) -> li
             batches.append(batch)
             batch, longest = [], durations[index]
         batch.append(index)
-    return batches + [batch] if batch else batches
+    return [*batches, batch] if batch else batches
 
 
 def plan_epoch(durations: list[float], *, seconds: float, seed: int, epoch: int, sorta_grad: bool) -> list[list[int]]:
@@ -240,9 +240,7 @@ class SpeechData(L.LightningDataModule):
         """Batches of the trainer's current epoch; needs `reload_dataloaders_every_n_epochs=1`."""
         epoch = self.trainer.current_epoch
         done = self.trainer.global_step - sum(self.steps_of_epoch[:epoch])
-        dataset = Utterances(
-            self.train_utterances, self.alphabet, self.sample_rate, augment=self.augment, epoch=epoch
-        )
+        dataset = Utterances(self.train_utterances, self.alphabet, self.sample_rate, augment=self.augment, epoch=epoch)
         return self.loader(dataset, EpochPlan(self.plan(epoch), done))
 
     def val_dataloader(self) -> DataLoader:

@@ -75,7 +75,7 @@ class TrainingStopped(Exception):
 
 
 class Checkpoints(L.Callback):
-    """`last.ckpt` every so many steps and after each epoch, `best.ckpt` at the lowest dev WER; a signal saves and stops.
+    """`last.ckpt` every so many steps and after each epoch, `best.ckpt` at the lowest dev WER; signals save and stop.
 
     Args:
         folder: where they go

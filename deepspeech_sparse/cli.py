@@ -1,6 +1,6 @@
 """The command line: one function per verb. Its signature is the usage, its docstring the help.
 
-Work is done elsewhere; a verb calls it and prints. Heavy modules are imported inside the verbs, so that --help is quick.
+Work is done elsewhere; a verb calls it and prints. Heavy modules are imported inside the verbs: --help is quick.
 """
 
 import difflib
@@ -284,7 +284,9 @@ def without_verb(arguments: list[str]) -> int:
         print(usage())
         return 0 if arguments else 2
     close = difflib.get_close_matches(arguments[0], VERBS, n=1)
-    raise UsageError(f"unknown verb {arguments[0]!r}" + (f"; did you mean {close[0]!r}?" if close else "") + f"\n{usage()}")
+    raise UsageError(
+        f"unknown verb {arguments[0]!r}" + (f"; did you mean {close[0]!r}?" if close else "") + f"\n{usage()}"
+    )
 
 
 if __name__ == "__main__":

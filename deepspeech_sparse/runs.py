@@ -19,7 +19,7 @@ from .corpora.manifest import Utterance
 from .engine.model_file import load_model
 from .errors import InputError
 from .pruning import GradualPruning, PruningConfig, ThresholdConfig
-from .pruning.pruner import ThresholdRule, TargetThreshold, magnitude_quantile, prunable_parameters
+from .pruning.pruner import TargetThreshold, ThresholdRule, magnitude_quantile, prunable_parameters
 from .text import Alphabet
 from .training import SpeechRecognition
 
@@ -198,7 +198,13 @@ def threshold_rule(
         weights = dense_weights(threshold.dense, kind)
         q = magnitude_quantile(weights, threshold.percentile)
         largest = max(weight.abs().max().item() for weight in weights)
-        log.info("pruning: q = %.4g for %s layers, the %g quantile of |w| in %s", q, kind, threshold.percentile, threshold.dense)
+        log.info(
+            "pruning: q = %.4g for %s layers, the %g quantile of |w| in %s",
+            q,
+            kind,
+            threshold.percentile,
+            threshold.dense,
+        )
     schedule = config.schedule(q, **steps)
     final = schedule(schedule.last_update)
     # q is meant to be about the 90th percentile of |w|, 1.6 standard deviations of a normal distribution. Past three
@@ -234,7 +240,9 @@ def run_checkpoint(source: Path) -> Path:
     for name in ("best.ckpt", "last.ckpt"):
         if (source / "checkpoints" / name).exists():
             return source / "checkpoints" / name
-    raise InputError(f"{source}: no checkpoint in this folder; give a run folder that has been trained, or a .ckpt file")
+    raise InputError(
+        f"{source}: no checkpoint in this folder; give a run folder that has been trained, or a .ckpt file"
+    )
 
 
 def load_run(source: str | Path) -> SpeechRecognition:

@@ -96,7 +96,9 @@ def test_empty_manifests_are_refused(tones, tmp_path):
         SpeechData(DataConfig(tmp_path / "empty.jsonl", tones["dev"]), Alphabet(), 16_000)
 
 
-@pytest.mark.parametrize("settings, words", [({"batch_seconds": 0}, "batch_seconds = 0"), ({"workers": -1}, "workers = -1")])
+@pytest.mark.parametrize(
+    "settings, words", [({"batch_seconds": 0}, "batch_seconds = 0"), ({"workers": -1}, "workers = -1")]
+)
 def test_impossible_data_settings_are_refused(settings, words, tones):
     with pytest.raises(InputError, match=words):
         DataConfig(tones["train"], tones["dev"], **settings)

@@ -1,4 +1,4 @@
-"""The command line: every verb explains itself, wrong usage and bad input end with the right exit code and one clear line."""
+"""The command line: every verb explains itself; wrong input ends with the right exit code and one clear line."""
 
 import json
 import re

@@ -34,5 +34,7 @@ def test_the_sparse_twin_differs_in_pruning_alone(tmp_path):
     dense = demo_config(tmp_path, seed=3)
     sparse = sparse_twin(dense)
     assert sparse.pruning.recurrent.sparsity == 0.9
-    assert {name for name, value in config_to_dict(sparse).items() if value != config_to_dict(dense)[name]} == {"pruning"}
+    assert {name for name, value in config_to_dict(sparse).items() if value != config_to_dict(dense)[name]} == {
+        "pruning"
+    }
     assert config_from_dict(config_to_dict(sparse)) == sparse

@@ -22,11 +22,10 @@ PAPER = {"start": 2700, "ramp": 13750, "end": 27500, "every": 100}
 
 def algorithm_1(itr: int, theta: float, phi: float, start_itr: int, ramp_itr: int, end_itr: int, freq: int):
     """The paper's pseudo-code, transcribed."""
-    if itr > start_itr and itr < end_itr:
-        if itr % freq == 0:
-            if itr < ramp_itr:
-                return theta * (itr - start_itr + 1) / freq
-            return (theta * (ramp_itr - start_itr + 1) + phi * (itr - ramp_itr + 1)) / freq
+    if itr > start_itr and itr < end_itr and itr % freq == 0:
+        if itr < ramp_itr:
+            return theta * (itr - start_itr + 1) / freq
+        return (theta * (ramp_itr - start_itr + 1) + phi * (itr - ramp_itr + 1)) / freq
     return None
 
 
@@ -186,7 +185,7 @@ def test_pruning_keeps_names_and_flat_weights_of_a_fused_layer():
 
 def test_state_round_trip_goes_on_with_the_same_masks():
     torch.manual_seed(3)
-    layer, pruner = tiny_pruner(lambda step, _: 0.2 if step == 1 else None)
+    _, pruner = tiny_pruner(lambda step, _: 0.2 if step == 1 else None)
     pruner.step(1)
     _, other = tiny_pruner(lambda step, _: None)
     other.load_state_dict(pruner.state_dict())

@@ -1,4 +1,4 @@
-"""The embedded corpus: deterministic, voices disjoint, sentences within the alphabet, clear words when espeak-ng is missing."""
+"""The embedded corpus: deterministic, voices disjoint, sentences within the alphabet, a clear error without it."""
 
 import random
 import sys

@@ -1,7 +1,7 @@
 """Speech from espeak-ng, called as a library (the wheel espeakng-loader, extra `demo`).
 
-espeak-ng keeps state from one sentence to the next, so the same words can come out a little differently. All sentences of
-a corpus are therefore spoken in order by one fresh process: the same list gives the same samples, always.
+espeak-ng keeps state from one sentence to the next, so the same words can come out a little differently. All sentences
+of a corpus are therefore spoken in order by one fresh process: the same list gives the same samples, always.
 """
 
 from __future__ import annotations

@@ -43,7 +43,8 @@ class ClippedRecurrence(nn.Module):
 
     Narang et al. 2017, section 4; Deep Speech 2, Eq. 9:
 
-        a_t = BN(W x_t);  h_t = f(a_t + U h_{t-1});  g_t = f(a_t + V g_{t+1});  y_t = h_t + g_t;  f(x) = min(max(x, 0), 20)
+        a_t = BN(W x_t);  h_t = f(a_t + U h_{t-1});  g_t = f(a_t + V g_{t+1})
+        y_t = h_t + g_t;  f(x) = min(max(x, 0), 20)
 
     Unidirectional: without g.
     """

@@ -27,7 +27,9 @@ class ThresholdConfig:
     def __post_init__(self) -> None:
         given = [name for name in ("q", "dense", "sparsity") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise InputError(f"pruning: give exactly one of q, dense and sparsity per layer type, got {given or 'none'}")
+            raise InputError(
+                f"pruning: give exactly one of q, dense and sparsity per layer type, got {given or 'none'}"
+            )
         if self.q is not None and not self.q > 0:
             raise InputError(f"pruning: q = {self.q} must be positive")
         if not 0 < self.percentile < 1:
@@ -64,7 +66,9 @@ class PruningConfig:
         if self.recurrent is None and self.linear is None:
             raise InputError("pruning: give a threshold for recurrent or linear layers, or leave `pruning` out")
         if not 0 < self.ramp < self.end <= 1:
-            raise InputError(f"pruning: need 0 < ramp < end <= 1, got ramp {self.ramp}, end {self.end} (shares of all steps)")
+            raise InputError(
+                f"pruning: need 0 < ramp < end <= 1, got ramp {self.ramp}, end {self.end} (shares of all steps)"
+            )
         if self.phi_ratio <= 0:
             raise InputError(f"pruning: phi_ratio = {self.phi_ratio} must be positive")
 

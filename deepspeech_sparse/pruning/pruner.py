@@ -149,12 +149,17 @@ class Pruner:
         return sparsity(parameter for parameters in self.parameters.values() for parameter in parameters.values())
 
     def state_dict(self) -> dict:
-        return {"pruned": {name: mask.clone() for name, mask in self.pruned.items()}, "thresholds": dict(self.thresholds)}
+        return {
+            "pruned": {name: mask.clone() for name, mask in self.pruned.items()},
+            "thresholds": dict(self.thresholds),
+        }
 
     def load_state_dict(self, state: dict) -> None:
         shapes = {name: p for parameters in self.parameters.values() for name, p in parameters.items()}
         for name, mask in state["pruned"].items():
             if name not in shapes or shapes[name].shape != mask.shape:
-                raise InputError(f"pruning: the checkpoint holds a mask for {name} {tuple(mask.shape)}, the network does not fit")
+                raise InputError(
+                    f"pruning: the checkpoint holds a mask for {name} {tuple(mask.shape)}, the network does not fit"
+                )
         self.pruned = {name: mask.to(shapes[name].device) for name, mask in state["pruned"].items()}
         self.thresholds = dict(state["thresholds"])

@@ -33,7 +33,8 @@ class NarangThreshold:
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.ramp < self.end:
             raise InputError(
-                f"pruning: need 0 <= start < ramp < end, got start {self.start}, ramp {self.ramp}, end {self.end} (steps)"
+                f"pruning: need 0 <= start < ramp < end, got start {self.start}, ramp {self.ramp}, "
+                f"end {self.end} (steps)"
             )
         if self.every < 1:
             raise InputError(f"pruning: every = {self.every} steps; masks can be updated at most once per step")
