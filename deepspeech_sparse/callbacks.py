@@ -157,12 +157,8 @@ class Monitor(L.Callback):
         self.progress: Progress | None = None
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        columns = [
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total} steps, left"),
-            TimeRemainingColumn(),
-        ]
+        # Narrow enough for 80 columns, or the time left would be cut off.
+        columns = [TextColumn("{task.description}"), BarColumn(bar_width=10), TimeRemainingColumn(), TextColumn("left")]
         # In a log file a redrawn bar is noise; the line per epoch stays.
         self.progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
         self.progress.start()

@@ -82,6 +82,25 @@ def test_a_run_killed_in_the_middle_of_epoch_and_ramp_ends_with_the_same_weights
     assert all(torch.equal(expected[name], reached[name]) for name in expected)
 
 
+def test_loading_in_other_processes_changes_nothing(tiny, unbroken, tmp_path):
+    data = dataclasses.replace(tiny.data, workers=1)
+    train(dataclasses.replace(tiny, data=data), tmp_path)
+    expected, reached = weights(unbroken), weights(tmp_path)
+    assert all(torch.equal(expected[name], reached[name]) for name in expected)
+
+
+def test_a_broken_recording_ends_the_training_with_its_name(tiny, tones, tmp_path, capsys):
+    """The checkpoint of the epochs before is kept."""
+    utterances = read_manifest(tones["train"])
+    broken = tmp_path / "broken.flac"
+    broken.write_bytes(b"fLaC nonsense")
+    write_manifest(tmp_path / "train.jsonl", [*utterances, dataclasses.replace(utterances[0], id="b", audio=broken)])
+    for workers in (0, 1):
+        data = dataclasses.replace(tiny.data, train=tmp_path / "train.jsonl", workers=workers)
+        with pytest.raises(InputError, match=r"broken\.flac"):
+            train(dataclasses.replace(tiny, data=data), tmp_path / f"run-{workers}")
+
+
 class StopAt(Exception):
     pass
 
