@@ -1,7 +1,7 @@
 """Any audio file, bytes or stream -> mono float32 at the model's rate.
 
-libsndfile reads what it can (WAV, FLAC, OGG, MP3, AIFF, ...); the program ffmpeg, where installed, reads the rest. What is
-converted is said in the log; what cannot be used is an InputError that names the file and the remedy.
+libsndfile reads what it can (WAV, FLAC, OGG, MP3, AIFF, ...); the program ffmpeg, where installed, reads the rest.
+What is converted is said in the log; what cannot be used is an InputError that names the file and the remedy.
 """
 
 from __future__ import annotations
@@ -116,7 +116,9 @@ def read_with_ffmpeg(
     done = subprocess.run(command, input=stream and stream.read(), capture_output=True, check=False)
     if done.returncode or not done.stdout:
         words = done.stderr.decode(errors="replace").strip().splitlines()
-        raise InputError(f"{name}: neither libsndfile nor ffmpeg can read it ({words[-1] if words else reason}); it may be corrupt")
+        raise InputError(
+            f"{name}: neither libsndfile nor ffmpeg can read it ({words[-1] if words else reason}); it may be corrupt"
+        )
     # A WAV on a pipe has no true length in its header; soundfile reads to the end.
     return soundfile.read(io.BytesIO(done.stdout), dtype="float32", always_2d=True)
 

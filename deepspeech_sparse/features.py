@@ -44,6 +44,10 @@ class FeaturesConfig:
                 f"features: sample_rate {self.sample_rate} Hz must be at least 1000, and 0 < hop {self.hop} s <= "
                 f"window {self.window} s"
             )
+        if self.hop_samples < 1:
+            raise InputError(
+                f"features: hop {self.hop} s is less than one sample at {self.sample_rate} Hz; 0.01 s is usual"
+            )
         if self.mels < 1 or self.mels > self.window_samples:
             raise InputError(f"features: mels = {self.mels} must lie between 1 and {self.window_samples}")
 
@@ -150,7 +154,10 @@ class FrontEnd(nn.Module):
 
 
 def normalise_utterances(features: Tensor, real: Tensor) -> Tensor:
-    """Each bin of each utterance to mean 0 and deviation 1 over its real frames: (B, T, F), mask (B, T, 1) -> (B, T, F)."""
+    """Each bin of each utterance to mean 0 and deviation 1 over its real frames.
+
+    Shapes: features (B, T, F), real (B, T, 1) bool -> (B, T, F)
+    """
     count = real.sum(1, keepdim=True).clamp_min(1)
     mean = (features * real).sum(1, keepdim=True) / count
     deviation = (((features - mean) * real).square().sum(1, keepdim=True) / count).sqrt()

@@ -40,7 +40,9 @@ class Alphabet:
         """
         foreign = self.foreign(text)
         if foreign:
-            raise InputError(f"text {text!r} has characters outside the alphabet: {foreign}; normalise it or extend the alphabet")
+            raise InputError(
+                f"text {text!r} has characters outside the alphabet: {foreign}; normalise it or extend the alphabet"
+            )
         return [self.symbols.index(symbol) + 1 for symbol in text]
 
     def decode(self, labels: Iterable[int]) -> str:

@@ -95,6 +95,23 @@ def test_directions_are_summed_or_concatenated(merge, width):
     torch.testing.assert_close(y, expected)
 
 
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_our_gru_for_cpus_equals_torchs_in_value_and_every_gradient(bidirectional):
+    torch.manual_seed(0)
+    layer = FusedRecurrence(4, small(bidirectional=bidirectional, merge="concat"), norm=False).double()
+    x, frames = torch.randn(4, 9, 4, dtype=torch.double, requires_grad=True), torch.tensor([6, 9, 1, 3])
+    upper = torch.randn(4, 9, 20 if bidirectional else 10, dtype=torch.double)
+    results = []
+    for run in (layer.packed, layer):
+        layer.zero_grad()
+        x.grad = None
+        y = run(x, frames)
+        (y * upper).sum().backward()
+        results.append([y.detach(), x.grad, *(parameter.grad.clone() for parameter in layer.parameters())])
+    for torchs, ours in zip(*results):
+        torch.testing.assert_close(ours, torchs)
+
+
 def test_lookahead_equals_its_equation_and_starts_as_the_identity():
     layer = Lookahead(3, context=2)
     x = torch.randn(1, 6, 3)

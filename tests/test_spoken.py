@@ -1,16 +1,19 @@
 """The embedded corpus: deterministic, voices disjoint, sentences within the alphabet, a clear error without it."""
 
 import random
+import re
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 
 from deepspeech_sparse.audio import load_audio
+from deepspeech_sparse.corpora import espeak
 from deepspeech_sparse.corpora.espeak import Voice, speak
 from deepspeech_sparse.corpora.manifest import read_manifest
 from deepspeech_sparse.corpora.prepare import prepare
-from deepspeech_sparse.corpora.spoken import prepare_spoken, record
+from deepspeech_sparse.corpora.spoken import HELD_OUT, VARIANTS, prepare_spoken, record
 from deepspeech_sparse.corpora.spoken_grammar import sentence
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.text import Alphabet
@@ -77,10 +80,29 @@ def test_a_missing_espeak_is_named_with_its_remedy(monkeypatch, tmp_path):
         prepare("spoken", out=tmp_path)
 
 
-def test_a_voice_that_does_not_exist_is_named():
+@pytest.mark.parametrize("name", ["nobody", "en-us+nobody"])
+def test_a_voice_or_variant_that_does_not_exist_is_named(name):
+    """espeak-ng itself would speak en-us+nobody as en-us, and voices of train and dev might be one."""
     pytest.importorskip("espeakng_loader")
-    with pytest.raises(InputError, match="could not speak 'one'.*no voice 'nobody'"):
-        list(speak([("one", Voice("nobody", 170, 50))]))
+    with pytest.raises(InputError, match=rf"could not speak 'one'.*no voice '{re.escape(name)}'"):
+        list(speak([("one", Voice(name, 170, 50))]))
+
+
+def test_every_variant_of_the_corpus_has_a_sound_of_its_own():
+    pytest.importorskip("espeakng_loader")
+    variants = [*VARIANTS, *HELD_OUT["dev"], *HELD_OUT["test"]]
+    # Each is the first sentence of its own process: what differs then is the voice, not what was said before.
+    sounds = [next(speak([("call anna", Voice(f"en-us+{variant}", 170, 50))]))[0].tobytes() for variant in variants]
+    assert len(set(sounds)) == len(variants)
+
+
+def test_a_synthesizer_that_dies_within_a_sentence_is_an_error_and_not_a_short_utterance(monkeypatch):
+    pytest.importorskip("espeakng_loader")
+    dying = "import sys; sys.stdout.buffer.write(bytes([100, 0, 0, 0, 34, 86, 0, 0]) + bytes(60))"  # 30 of 100 samples
+    popen = subprocess.Popen
+    monkeypatch.setattr(espeak.subprocess, "Popen", lambda _, **pipes: popen([sys.executable, "-c", dying], **pipes))
+    with pytest.raises(InputError, match="could not speak 'one': it stopped"):
+        list(speak([("one", Voice("en-us", 170, 50))]))
 
 
 def test_too_few_utterances_are_refused(tmp_path):

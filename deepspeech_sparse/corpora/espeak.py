@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -54,14 +55,14 @@ def speak(lines: list[tuple[str, Voice]]) -> Iterator[tuple[np.ndarray, int]]:
         with subprocess.Popen(command, stdin=requests, stdout=subprocess.PIPE, stderr=errors) as child:
             for text, _ in lines:
                 header = child.stdout.read(8)
-                if len(header) < 8:
+                length, rate = np.frombuffer(header, np.int32) if len(header) == 8 else (0, 0)
+                sound = child.stdout.read(2 * int(length))
+                if not sound or len(sound) < 2 * length:  # the child died, perhaps in the middle of a sentence
                     child.wait()
                     errors.seek(0)
                     reason = errors.read().decode(errors="replace").strip().splitlines() or ["it stopped"]
                     raise InputError(f"espeak-ng could not speak {text!r}: {reason[-1]}")
-                length, rate = np.frombuffer(header, np.int32)
-                samples = np.frombuffer(child.stdout.read(2 * int(length)), np.int16)
-                yield samples.astype(np.float32) / 32768, int(rate)
+                yield np.frombuffer(sound, np.int16).astype(np.float32) / 32768, int(rate)
 
 
 class Synthesizer:
@@ -71,8 +72,9 @@ class Synthesizer:
         import espeakng_loader
 
         self.library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
-        data = str(espeakng_loader.get_data_path()).encode()
-        self.rate = self.library.espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, 0, data, 0)
+        data = Path(espeakng_loader.get_data_path())
+        self.variants = {path.name for path in (data / "voices" / "!v").iterdir()}
+        self.rate = self.library.espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, 0, str(data).encode(), 0)
         if self.rate <= 0:
             raise RuntimeError(f"espeak_Initialize failed ({self.rate})")
         self.pieces: list[np.ndarray] = []
@@ -87,7 +89,10 @@ class Synthesizer:
     def speak(self, text: str, voice: Voice) -> np.ndarray:
         """Samples (N,) int16 of one sentence."""
         self.pieces = []
-        if self.library.espeak_SetVoiceByName(voice.name.encode()):
+        _, plus, variant = voice.name.partition("+")
+        # espeak-ng speaks an unknown variant as the plain voice without a word: two "speakers" would be one.
+        unknown = plus and variant not in self.variants
+        if unknown or self.library.espeak_SetVoiceByName(voice.name.encode()):
             raise RuntimeError(f"no voice {voice.name!r}")
         self.library.espeak_SetParameter(PARAMETER_RATE, voice.rate, 0)
         self.library.espeak_SetParameter(PARAMETER_PITCH, voice.pitch, 0)

@@ -33,7 +33,7 @@ def prepare_spoken(out: Path, *, utterances: int = 1200, seed: int = 0) -> dict[
 
     Args:
         out: folder for train.jsonl, dev.jsonl, test.jsonl and audio/
-        utterances: in all; 1200 are about 45 minutes of speech
+        utterances: in all; 1200 are about 36 minutes of speech
         seed: of sentences, voices and noise
 
     Returns:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from .config import NetworkConfig
+from .gru_cpu import gru_on_cpu
 from .masking import SequenceNorm, clipped_relu, frame_mask
 
 FUSED = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -30,12 +31,19 @@ class FusedRecurrence(nn.Module):
     def forward(self, x: Tensor, frames: Tensor) -> Tensor:
         if self.norm is not None:
             x = self.norm(x, frames)
-        packed = pack_padded_sequence(x, frames.cpu(), batch_first=True, enforce_sorted=False)
-        y, _ = pad_packed_sequence(self.cell(packed)[0], batch_first=True, total_length=x.shape[1])
+        y = gru_on_cpu(self.cell, x, frames) if self.on_cpu(x) else self.packed(x, frames)
         if self.sum_directions:
             forwards, backwards = y.chunk(2, dim=-1)
             y = forwards + backwards
         return y
+
+    def on_cpu(self, x: Tensor) -> bool:
+        """Whether our own GRU runs, which is faster than torch's on a CPU; it knows float32 and no autocast."""
+        return isinstance(self.cell, nn.GRU) and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+
+    def packed(self, x: Tensor, frames: Tensor) -> Tensor:
+        packed = pack_padded_sequence(x, frames.cpu(), batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(self.cell(packed)[0], batch_first=True, total_length=x.shape[1])[0]
 
 
 class ClippedRecurrence(nn.Module):

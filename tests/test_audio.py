@@ -1,0 +1,194 @@
+"""Audio: any format, rate and channel count becomes mono float32; what cannot be used is named with its remedy."""
+
+import io
+import logging
+import os
+import stat
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from deepspeech_sparse.audio import check_samples, load_audio, probe_audio, resample
+from deepspeech_sparse.errors import InputError
+
+
+def sine(rate: int, seconds: float = 1.0, frequency: float = 440.0, amplitude: float = 0.5) -> np.ndarray:
+    return amplitude * np.sin(2 * np.pi * frequency * np.arange(round(rate * seconds)) / rate)
+
+
+@pytest.mark.parametrize(
+    "suffix, subtype, tolerance",
+    [
+        ("wav", "PCM_U8", 1e-2),
+        ("wav", "PCM_16", 1e-4),
+        ("wav", "PCM_24", 1e-5),
+        ("wav", "PCM_32", 1e-5),
+        ("wav", "FLOAT", 1e-6),
+        ("wav", "ULAW", 3e-2),
+        ("flac", "PCM_16", 1e-4),
+        ("aiff", "PCM_16", 1e-4),
+        ("ogg", "VORBIS", 5e-2),
+    ],
+)
+def test_formats_round_trip(tmp_path, suffix, subtype, tolerance):
+    path = tmp_path / f"sine.{suffix}"
+    soundfile.write(path, sine(16_000), 16_000, subtype=subtype)
+    samples = load_audio(path)
+    assert samples.dtype == np.float32 and samples.shape == (16_000,)
+    assert np.abs(samples - sine(16_000)).max() < tolerance
+    info = probe_audio(path)
+    assert (info.sample_rate, info.channels) == (16_000, 1) and info.duration == pytest.approx(1.0)
+    assert subtype in info.format
+
+
+def test_mp3_is_read(tmp_path):
+    soundfile.write(tmp_path / "sine.mp3", sine(16_000), 16_000)
+    samples = load_audio(tmp_path / "sine.mp3")
+    spectrum = np.abs(np.fft.rfft(samples[2000:14_000]))
+    assert np.argmax(spectrum) * 16_000 / 12_000 == pytest.approx(440, abs=2)
+
+
+@pytest.mark.parametrize("rate", [4000, 8000, 11_025, 22_050, 44_100, 48_000, 96_000, 192_000])
+def test_any_rate_keeps_pitch_loudness_and_length(tmp_path, rate, caplog):
+    soundfile.write(tmp_path / "sine.wav", sine(rate), rate, subtype="FLOAT")
+    with caplog.at_level(logging.INFO):
+        samples = load_audio(tmp_path / "sine.wav", sample_rate=16_000)
+    assert len(samples) == pytest.approx(16_000, abs=2)
+    middle = slice(1000, 15_000)
+    assert np.abs(samples[middle] - sine(16_000)[: len(samples)][middle]).max() < 5e-3
+    assert f"{rate} Hz" in caplog.text and "16000 Hz mono" in caplog.text
+
+
+def test_frequencies_the_new_rate_cannot_hold_vanish():
+    assert np.abs(resample(sine(48_000, frequency=20_000).astype(np.float32), 48_000, 16_000))[500:-500].max() < 1e-3
+
+
+def test_channels_are_averaged(tmp_path):
+    channels = np.stack([sine(16_000, amplitude=0.05 * index) for index in range(10)], axis=1)
+    soundfile.write(tmp_path / "ten.wav", channels, 16_000, subtype="FLOAT")
+    np.testing.assert_allclose(load_audio(tmp_path / "ten.wav"), channels.mean(1), atol=1e-6)
+
+
+def test_offset_and_duration_cut_seconds(tmp_path):
+    soundfile.write(tmp_path / "ramp.wav", np.linspace(0, 0.9, 8000), 8000, subtype="FLOAT")
+    whole = load_audio(tmp_path / "ramp.wav", sample_rate=8000)
+    part = load_audio(tmp_path / "ramp.wav", sample_rate=8000, offset=0.25, duration=0.5)
+    np.testing.assert_array_equal(part, whole[2000:6000])
+    rest = load_audio(tmp_path / "ramp.wav", sample_rate=8000, offset=0.75, duration=99)
+    np.testing.assert_array_equal(rest, whole[6000:])
+
+
+class Unseekable(io.BytesIO):
+    def seekable(self) -> bool:
+        return False
+
+
+def test_bytes_and_streams_sound_like_their_file(tmp_path):
+    path = tmp_path / "sine.flac"
+    soundfile.write(path, sine(16_000), 16_000)
+    content = path.read_bytes()
+    expected = load_audio(path)
+    for source in (str(path), content, io.BytesIO(content), Unseekable(content)):
+        np.testing.assert_array_equal(load_audio(source), expected)
+
+
+def write_nan(path):
+    samples = sine(16_000)
+    samples[7:9] = [np.nan, np.inf]
+    soundfile.write(path, samples, 16_000, subtype="FLOAT")
+
+
+@pytest.mark.parametrize(
+    "name, make, words",
+    [
+        ("missing.wav", lambda path: None, "no such file"),
+        ("folder.wav", lambda path: path.mkdir(), "is a folder"),
+        ("empty.wav", lambda path: path.touch(), "0 bytes"),
+        ("text.wav", lambda path: path.write_text("hello " * 50), "not audio.*install ffmpeg"),
+        ("header.wav", lambda path: path.write_bytes(b"RIFF\xff\xff\xff\xffWAVE"), "not audio"),
+        ("silent.wav", lambda path: soundfile.write(path, np.zeros(0), 16_000), "0 seconds"),
+        ("nan.wav", write_nan, "2 of 16000 samples are NaN"),
+    ],
+)
+def test_bad_files_are_named_with_trouble_and_remedy(tmp_path, name, make, words, monkeypatch):
+    monkeypatch.setenv("PATH", "")  # no ffmpeg
+    make(tmp_path / name)
+    with pytest.raises(InputError, match=rf"(?s){name}: .*{words}"):
+        load_audio(tmp_path / name)
+
+
+def test_a_header_that_promises_more_than_the_file_holds_gives_what_is_there(tmp_path):
+    path = tmp_path / "cut.wav"
+    soundfile.write(path, sine(16_000), 16_000)
+    path.write_bytes(path.read_bytes()[:20_000])
+    samples = load_audio(path)
+    assert 9000 < len(samples) < 10_000
+    np.testing.assert_allclose(samples, sine(16_000)[: len(samples)], atol=1e-4)
+
+
+def test_a_truncated_flac_is_refused_or_short_but_never_invented(tmp_path):
+    path = tmp_path / "cut.flac"
+    soundfile.write(path, sine(16_000), 16_000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    try:
+        samples = load_audio(path)
+    except InputError as error:
+        assert "cut.flac" in str(error)
+    else:
+        np.testing.assert_allclose(samples, sine(16_000)[: len(samples)], atol=1e-4)
+
+
+def test_an_offset_beyond_the_end_is_named(tmp_path):
+    soundfile.write(tmp_path / "short.wav", sine(16_000), 16_000)
+    with pytest.raises(InputError, match="ends before offset 3"):
+        load_audio(tmp_path / "short.wav", offset=3.0)
+    with pytest.raises(InputError, match="duration 0"):
+        load_audio(tmp_path / "short.wav", duration=0)
+
+
+def fake_ffmpeg(folder, script: str, monkeypatch) -> None:
+    """An executable called ffmpeg, first on PATH."""
+    program = folder / "ffmpeg"
+    program.write_text(f"#!{sys.executable}\nimport sys\n{script}")
+    program.chmod(program.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin")
+
+
+def test_ffmpeg_reads_what_libsndfile_refuses(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "inside.wav", sine(8000), 8000, subtype="FLOAT")
+    fake_ffmpeg(tmp_path, f"sys.stdout.buffer.write(open({str(tmp_path / 'inside.wav')!r}, 'rb').read())", monkeypatch)
+    (tmp_path / "talk.m4a").write_bytes(b"\x00\x00\x00\x20ftypM4A " + b"\x00" * 100)
+    np.testing.assert_allclose(load_audio(tmp_path / "talk.m4a", sample_rate=8000), sine(8000), atol=1e-6)
+    assert probe_audio(tmp_path / "talk.m4a").duration == pytest.approx(1.0)
+    content = (tmp_path / "talk.m4a").read_bytes()
+    assert len(load_audio(content, sample_rate=8000)) == 8000
+
+
+def test_ffmpegs_complaint_is_passed_on(tmp_path, monkeypatch):
+    fake_ffmpeg(tmp_path, "sys.stderr.write('moov atom not found'); sys.exit(1)", monkeypatch)
+    (tmp_path / "talk.m4a").write_bytes(b"\x00\x00\x00\x20ftypM4A " + b"\x00" * 100)
+    with pytest.raises(InputError, match=r"talk\.m4a: neither libsndfile nor ffmpeg.*moov atom"):
+        load_audio(tmp_path / "talk.m4a")
+
+
+@pytest.mark.parametrize(
+    "samples, expected",
+    [
+        (np.array([0, 16_384, -32_768], np.int16), [0, 0.5, -1]),
+        (np.array([128, 192, 0], np.uint8), [0, 0.5, -1]),
+        (np.array([[0.5, -0.5], [0.2, 0.4]]), [0, 0.3]),
+    ],
+)
+def test_arrays_are_scaled_and_averaged(samples, expected):
+    np.testing.assert_allclose(check_samples(samples), expected, atol=1e-6)
+    assert check_samples(samples).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "samples", [np.zeros(0), np.zeros((2, 2, 2)), np.array(["a"]), np.array([1.0, np.nan]), np.array(None)]
+)
+def test_arrays_that_are_not_audio_are_refused(samples):
+    with pytest.raises(InputError, match="array: "):
+        check_samples(samples)

@@ -1,0 +1,57 @@
+"""Text: labels and normal forms."""
+
+import doctest
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import deepspeech_sparse.text
+from deepspeech_sparse.errors import InputError
+from deepspeech_sparse.text import Alphabet, normalise
+
+
+def test_examples_in_the_docstrings_hold():
+    assert doctest.testmod(deepspeech_sparse.text).failed == 0
+
+
+@given(st.text(alphabet=Alphabet().symbols))
+def test_decoding_undoes_encoding(text):
+    labels = Alphabet().encode(text)
+    assert 0 not in labels and all(label < Alphabet().size for label in labels)
+    assert Alphabet().decode(labels) == text
+
+
+def test_blanks_are_skipped_and_repeats_kept():
+    assert Alphabet("ab").decode([0, 1, 1, 0, 2, 0]) == "aab"
+
+
+def test_foreign_characters_are_named_once_and_sorted():
+    assert Alphabet().foreign("zoë, zoë") == [",", "ë"]
+    with pytest.raises(InputError, match="'ë'"):
+        Alphabet().encode("zoë")
+
+
+@pytest.mark.parametrize("symbols", ["", "aa"])
+def test_impossible_alphabets_are_refused(symbols):
+    with pytest.raises(InputError, match="each symbol once"):
+        Alphabet(symbols)
+
+
+@given(st.text())
+def test_normalising_twice_changes_nothing_more(text):
+    assert normalise(normalise(text)) == normalise(text)
+
+
+@pytest.mark.parametrize(
+    "text, normal",
+    [
+        ("  HELLO\n world ", "hello world"),
+        ("don\u2019t", "don't"),
+        ("o\u00b4clock", "o'clock"),
+        ("ﬁve", "five"),
+        ("٣", "٣"),
+    ],
+)
+def test_normal_forms(text, normal):
+    assert normalise(text) == normal
