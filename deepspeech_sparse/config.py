@@ -4,7 +4,7 @@ import difflib
 import re
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -17,6 +17,24 @@ from .model import NetworkConfig
 from .pruning import PruningConfig
 from .text import Alphabet
 from .training import OptimizerConfig
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a trained model needs to be used: the part of a run that its weights depend on.
+
+    Args:
+        features: spectrogram front end
+        network: shape of the network
+        alphabet: symbols that the network writes, in label order; the CTC blank is added
+    """
+
+    features: FeaturesConfig = FeaturesConfig()
+    network: NetworkConfig = NetworkConfig()
+    alphabet: str = Alphabet().symbols
+
+    def __post_init__(self) -> None:
+        Alphabet(self.alphabet)  # refuses symbols given twice, and none at all
 
 
 @dataclass(frozen=True)
@@ -54,32 +72,35 @@ class RunConfig:
     precision: str = "32-true"
 
     def __post_init__(self) -> None:
+        Alphabet(self.alphabet)
         if self.epochs < 1 or self.checkpoint_every < 1 or self.threads < 0:
             raise InputError(
                 f"config: epochs {self.epochs} and checkpoint_every {self.checkpoint_every} must be at least 1, "
                 f"threads {self.threads} at least 0"
             )
 
-
-def run_parser(**options: Any) -> ArgumentParser:
-    """A parser that knows every field of RunConfig as `--section.field`, with docstrings as help."""
-    parser = ArgumentParser(exit_on_error=False, **options)
-    parser.add_class_arguments(RunConfig, None)
-    return parser
+    @property
+    def model(self) -> ModelConfig:
+        """The part that a model file keeps."""
+        return ModelConfig(self.features, self.network, self.alphabet)
 
 
-def config_from_dict(values: dict, source: str | Path = "config") -> RunConfig:
-    """RunConfig from nested plain values, as YAML or a checkpoint holds them.
+Config = TypeVar("Config", RunConfig, ModelConfig)
+
+
+def config_from_dict(values: dict, source: str | Path = "config", kind: type[Config] = RunConfig) -> Config:
+    """A config from nested plain values, as YAML, a checkpoint or a model file holds them.
 
     Raises:
         InputError: unknown key (names the nearest valid one), wrong type, impossible value
     """
     if not isinstance(values, dict):
         raise InputError(f"{source}: expected a mapping of settings, got {type(values).__name__}")
-    refuse_unknown_keys(values, RunConfig, source)
-    parser = run_parser()
+    refuse_unknown_keys(values, kind, source)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, None)
     try:
-        return RunConfig(**vars(parser.instantiate(parser.parse_object(values))))
+        return kind(**vars(parser.instantiate(parser.parse_object(values))))
     except (ArgumentError, InputError, TypeError) as error:
         raise InputError(f"{source}: {error}") from error
 

@@ -47,8 +47,8 @@ class ModelInfo:
     nonzeros: int
     layers: tuple[Layer, ...]
     bytes: int  # of the model file; for a run folder or checkpoint, of the file that `export` would write
-    config: dict[str, Any]  # plain values of RunConfig, paths reduced to file names
-    provenance: dict[str, Any]
+    config: dict[str, Any]  # plain values of ModelConfig
+    provenance: dict[str, Any]  # the training's config included, paths reduced to file names
 
     @property
     def sparsity(self) -> float:
@@ -167,8 +167,9 @@ def run_model(source: str | Path) -> Model:
         "step": checkpoint["global_step"],
         "best_dev_wer": best_wer if math.isfinite(best_wer) else None,
         "seed": config.seed,
+        "training": portable(config),
     }
-    return Model(module.front_end, module.network, config, provenance)
+    return Model(module.front_end, module.network, config.model, provenance)
 
 
 def git_commit() -> str | None:

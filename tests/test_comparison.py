@@ -84,12 +84,12 @@ def models(tmp_path_factory):
     """A dense model file, a sparse model file of the same name, a deeper run folder."""
     folder = tmp_path_factory.mktemp("models")
     config = tiny_config()
-    save_model(folder / "dense" / "model.safetensors", tiny_module(config), config, {})
+    save_model(folder / "dense" / "model.safetensors", tiny_module(config), config.model, {})
     sparse = tiny_module(config, seed=1)
     with torch.no_grad():
         for layer in sparse.network.recurrent:
             layer.cell.weight_hh_l0.zero_()
-    save_model(folder / "sparse" / "model.safetensors", sparse, config, {})
+    save_model(folder / "sparse" / "model.safetensors", sparse, config.model, {})
     deep = tiny_config(layers=3)
     run = run_of(tiny_module(deep, seed=2), deep, folder / "deep")
     return [folder / "dense" / "model.safetensors", folder / "sparse" / "model.safetensors", run]

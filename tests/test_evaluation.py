@@ -59,7 +59,7 @@ def corpus(tmp_path_factory):
 def model(tmp_path_factory):
     config = tiny_config()
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(path, tiny_module(config), config, {})
+    save_model(path, tiny_module(config), config.model, {})
     return path
 
 

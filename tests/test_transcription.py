@@ -25,7 +25,7 @@ RATE = 16_000
 def model(tmp_path_factory):
     config = tiny_config()
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(path, tiny_module(config), config, {})
+    save_model(path, tiny_module(config), config.model, {})
     return path
 
 

@@ -3,10 +3,11 @@
 Its metadata has one entry, `deepspeech_sparse`, a JSON object (one entry, so that equal models give equal bytes):
 
     format      1, the version of this layout
-    config      the whole RunConfig; paths of the training machine reduced to file names
-    alphabet    symbols in label order, without the blank
+    config      the ModelConfig: front end, network, alphabet. Nothing of the training: its options may change in
+                later versions, and the file is still read
     storage     how each tensor is stored, {"network.head.weight": "dense", ...}; format 1 knows only dense
-    provenance  how the model came about: versions, epoch, step, dev WER, seed
+    provenance  how the model came about, told by `info` and never interpreted: versions, epoch, step, dev WER, seed,
+                training config
 
 Its tensors are the network's state, `network.*`, and the buffers of the front end, `front_end.*`: window and mel bands
 too, so that a later torchaudio cannot change what an old model hears.
@@ -29,7 +30,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..config import RunConfig, config_from_dict
+from ..config import ModelConfig, config_from_dict
 from ..errors import InputError
 from ..features import FeaturesConfig, FrontEnd
 from ..files import write_whole
@@ -55,7 +56,7 @@ class Model:
 
     front_end: FrontEnd
     network: Network
-    config: RunConfig
+    config: ModelConfig
     provenance: dict[str, Any]
 
     @property
@@ -67,12 +68,12 @@ class Model:
 class Description:
     """What a model file says of itself, its weights not read."""
 
-    config: RunConfig
+    config: ModelConfig
     provenance: dict[str, Any]
     shapes: dict[str, tuple[int, ...]]  # of every tensor
 
 
-def save_model(path: str | Path, module: Recognition, config: RunConfig, provenance: Mapping[str, Any]) -> None:
+def save_model(path: str | Path, module: Recognition, config: ModelConfig, provenance: Mapping[str, Any]) -> None:
     """Write a model file; it appears whole or not at all.
 
     Args:
@@ -86,7 +87,7 @@ def save_model(path: str | Path, module: Recognition, config: RunConfig, provena
 
 
 def model_bytes(
-    module: Recognition, config: RunConfig, provenance: Mapping[str, Any], *, name: str | Path = "model"
+    module: Recognition, config: ModelConfig, provenance: Mapping[str, Any], *, name: str | Path = "model"
 ) -> bytes:
     """The content of a model file; equal models give equal bytes."""
     tensors = {f"network.{key}": tensor for key, tensor in module.network.state_dict().items()}
@@ -99,7 +100,6 @@ def model_bytes(
     content = {
         "format": FORMAT,
         "config": portable(config),
-        "alphabet": config.alphabet,
         "storage": dict.fromkeys(sorted(tensors), "dense"),
         "provenance": dict(provenance),
     }
@@ -154,8 +154,9 @@ def opened(path: str | Path) -> Iterator[Any]:
         raise InputError(f"{path}: is a folder; `deepspeech-sparse export` makes a model file of a run folder")
     try:
         with open(path, "rb") as file:
-            start = file.read(4)
-        if start.startswith(PICKLES):
+            start = file.read(9)
+        # A safetensors file starts with the length of its header, eight bytes of any value, and then the header's "{".
+        if start.startswith(PICKLES) and start[8:] != b"{":
             raise InputError(
                 f"{path}: is a pickle or a torch archive, which may run any code; model files are never read from one. "
                 "`deepspeech-sparse export` makes a model file of a training checkpoint (.ckpt)"
@@ -194,18 +195,13 @@ def read_metadata(file: Any, path: str | Path) -> tuple[Description, dict[str, s
         if not isinstance(content.get(key), dict):
             raise InputError(f"{path}: {key} in its metadata is not a mapping; export the run again")
     config = read_config(content["config"], path)
-    if content.get("alphabet") != config.alphabet:
-        raise InputError(
-            f"{path}: alphabet {content.get('alphabet')!r} differs from {config.alphabet!r} in its config; "
-            "export the run again"
-        )
     shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118 - no mapping
     return Description(config, content["provenance"], shapes), content["storage"]
 
 
-def read_config(values: dict, path: str | Path) -> RunConfig:
+def read_config(values: dict, path: str | Path) -> ModelConfig:
     try:
-        return config_from_dict(values, path)
+        return config_from_dict(values, path, ModelConfig)
     except InputError as error:
         place = "" if str(error).startswith(str(path)) else f"{path}: "
         raise InputError(f"{place}{error}. The model file is damaged, or of another version") from error
@@ -213,7 +209,7 @@ def read_config(values: dict, path: str | Path) -> RunConfig:
         raise InputError(f"{path}: its config makes no sense ({error}); export the run again") from error
 
 
-def build(config: RunConfig, tensors: Mapping[str, Any], name: str | Path) -> tuple[Network, FrontEnd]:
+def build(config: ModelConfig, tensors: Mapping[str, Any], name: str | Path) -> tuple[Network, FrontEnd]:
     """The network, its weights without memory yet, and the front end of `config`.
 
     A config from a stranger may ask for terabytes or a billion layers: the tensors that are really there bound both.
