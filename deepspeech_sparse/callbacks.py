@@ -145,7 +145,18 @@ class Monitor(L.Callback):
         examples: dev utterances printed after each epoch
     """
 
-    COLUMNS = ("epoch", "step", "loss", "dev_loss", "dev_wer", "dev_cer", "sparsity", "learning_rate", "seconds")
+    COLUMNS = (
+        "epoch",
+        "step",
+        "loss",
+        "dev_loss",
+        "dev_wer",
+        "dev_cer",
+        "threshold",
+        "sparsity",
+        "learning_rate",
+        "seconds",
+    )
 
     def __init__(self, csv_path: Path, total_steps: int, examples: int = 3) -> None:
         self.csv_path = csv_path
@@ -186,6 +197,7 @@ class Monitor(L.Callback):
             "dev_loss": metrics["dev_loss"],
             "dev_wer": metrics["dev_wer"],
             "dev_cer": metrics["dev_cer"],
+            "threshold": next((value for name, value in metrics.items() if name.startswith("threshold/")), 0.0),
             "sparsity": metrics.get("sparsity", 0.0),
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "seconds": now - self.epoch_started,

@@ -3,6 +3,7 @@
 Work is done elsewhere; a verb calls it and prints. Heavy modules are imported inside the verbs: --help is quick.
 """
 
+import dataclasses
 import difflib
 import inspect
 import logging
@@ -190,8 +191,12 @@ def usage() -> str:
     return "\n".join(lines)
 
 
-def verb_parser(verb: str) -> ArgumentParser:
-    """The parser of a verb: what has no default is positional, the rest are flags, all from its signature."""
+def verb_parser(verb: str, settings: dict | None = None) -> ArgumentParser:
+    """The parser of a verb: what has no default is positional, the rest are flags, all from its signature.
+
+    Args:
+        settings: of a verb with a config: what is known of it, which decides what its flags are; none leaves them out
+    """
     function = VERBS[verb]
     docstring = parse_docstring(function.__doc__)
     helps = {item.arg_name: item.description for item in docstring.params}
@@ -202,11 +207,12 @@ def verb_parser(verb: str) -> ArgumentParser:
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ]
     for parameter in positional:
-        if parameter.annotation is parameter.empty:  # the config of `train`: its fields become flags
-            from .config import RunConfig
+        if parameter.annotation is parameter.empty:  # a config: its fields become flags
+            from .config import RunConfig, add_flags
 
-            parser.add_argument("--config", action="config", help=helps[parameter.name])
-            parser.add_class_arguments(RunConfig, None)
+            if settings is not None:
+                parser.add_argument("--config", help=helps[parameter.name])
+                add_flags(parser, RunConfig, settings)
         elif parameter.annotation == list[Path]:
             parser.add_argument(parameter.name, nargs="+", type=Path, help=helps[parameter.name])
         else:
@@ -217,23 +223,63 @@ def verb_parser(verb: str) -> ArgumentParser:
 
 
 def call_verb(verb: str, arguments: list[str]) -> int:
-    parser = verb_parser(verb)
-    if verb == "train":
-        from .config import RunConfig, read_yaml, refuse_unknown_keys
-
-        for position, argument in enumerate(arguments):
-            if argument.startswith("--config"):
-                path = argument.partition("=")[2] or "".join(arguments[position + 1 : position + 2])
-                refuse_unknown_keys(read_yaml(path), RunConfig, path)
+    with_config = any(p.annotation is p.empty for p in inspect.signature(VERBS[verb]).parameters.values())
+    settings, rest = split_config(arguments) if with_config else (None, arguments)
+    helping = any(word in ("-h", "--help") or word.endswith(".help") for word in rest)
+    parser = verb_parser(verb, settings if helping else None)
     try:
-        values = vars(parser.instantiate(parser.parse_args(arguments)))
+        values = vars(parser.instantiate(parser.parse_args(rest)))
     except ArgumentError as error:
-        raise UsageError(with_nearest_flag(str(error), parser)) from error
-    if verb == "train":
-        rest = {name: values.pop(name) for name in ("out", "resume")}
-        values.pop("config")
-        values = {"config": RunConfig(**values), **rest}
+        raise UsageError(with_nearest_flag(str(error), verb_parser(verb, settings))) from error
+    if with_config:
+        from .config import config_from_dict
+
+        values["config"] = config_from_dict(settings, "config")
     return VERBS[verb](**values) or 0
+
+
+def split_config(arguments: list[str]) -> tuple[dict, list[str]]:
+    """The settings in --config and in flags of its fields, as plain values, and the other arguments.
+
+    Flags are read as YAML, so `--network.hidden 512`, `--augment.speed "[0.9, 1.1]"` and `--pruning null` say what
+    they would say in a recipe, and everything is checked together.
+    """
+    from .config import RunConfig, overlaid, read_yaml, refuse_unknown_keys
+
+    known = {field.name for field in dataclasses.fields(RunConfig)}
+    values: dict = {}
+    flags, rest = {}, []
+    words = iter(arguments)
+    for word in words:
+        flag, equals, text = word.removeprefix("--").partition("=")
+        if word.startswith("--") and (flag == "config" or flag.split(".")[0] in known) and not flag.endswith(".help"):
+            text = text if equals else next(words, None)
+            if text is None:
+                raise UsageError(f"--{flag} needs a value")
+            if flag == "config":
+                values = read_yaml(text)
+                refuse_unknown_keys(values, RunConfig, text)
+            else:
+                flags[flag] = plain_value(text)
+        else:
+            rest.append(word)
+    values = overlaid(values, flags) if flags else values
+    try:
+        refuse_unknown_keys(values, RunConfig, "flags")
+    except InputError as error:
+        raise UsageError(str(error)) from error
+    return values, rest
+
+
+def plain_value(text: str):
+    """A flag's value as YAML reads it; a text stays as it was typed."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return text if isinstance(value, str) else value
 
 
 class UsageError(InputError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from .errors import InputError
 from .evaluation import Evaluation, evaluate
 from .export import ModelInfo, info, megabytes, model_name
 from .files import refuse_unwritable, write_json
+from .report import write_report
+from .results import Result
+from .significance import readable_p_value, sign_flip_p_value
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class ComparedModel:
     evaluation: Evaluation
     info: ModelInfo
     p_value: float | None  # of the word errors being those of the first model; None for the first
+    path: Path  # run folder, checkpoint or model file
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; the utterances are left to `evaluate`."""
@@ -85,7 +90,13 @@ class Comparison:
 
 
 def compare(
-    dense: Path, sparse: Sequence[Path], manifest: Path, *, json: Path | None = None, batch_seconds: float = 120.0
+    dense: Path,
+    sparse: Sequence[Path],
+    manifest: Path,
+    *,
+    json: Path | None = None,
+    report: Path | None = None,
+    batch_seconds: float = 120.0,
 ) -> Comparison:
     """Evaluate models on one manifest and hold them against the first.
 
@@ -94,6 +105,7 @@ def compare(
         sparse: one or more other models
         manifest: JSON lines with `audio_filepath`, `duration`, `text`
         json: also write the result here
+        report: also write a page with figures and tests of all pairs, report.html, into this folder
         batch_seconds: seconds of audio recognised at once
 
     Raises:
@@ -103,6 +115,8 @@ def compare(
         raise InputError("compare: give at least one other model")
     if json is not None:
         refuse_unwritable(json)
+    if report is not None:
+        refuse_unwritable(Path(report) / "report.html")
     paths = [dense, *sparse]
     infos = [info(path) for path in paths]  # first: a broken model is found before hours of recognition
     evaluations = [evaluate(path, manifest, batch_seconds=batch_seconds) for path in paths]
@@ -110,37 +124,117 @@ def compare(
     p_values = [None, *(sign_flip_p_value(other - errors[0]) for other in errors[1:])]
     comparison = Comparison(
         str(manifest),
-        tuple(ComparedModel(*columns) for columns in zip(distinct_names(paths), evaluations, infos, p_values)),
+        tuple(ComparedModel(*columns) for columns in zip(distinct_names(paths), evaluations, infos, p_values, paths)),
     )
     if json is not None:
         write_json(json, comparison.to_dict())
+    if report is not None:
+        write_report(results_of(comparison), report, title=f"Comparison on {Path(manifest).name}")
     return comparison
 
 
-def sign_flip_p_value(differences: np.ndarray) -> float:
-    """How often random signs give paired whole-number differences a sum at least as far from zero: a two-sided p-value.
+def results_of(comparison: Comparison) -> list[Result]:
+    """The models as rows of a results table, as far as they tell how they came about."""
+    told = [plain_settings(model.info.provenance.get("training")) for model in comparison.models]
+    varied = [name for name in dict.fromkeys(name for settings in told for name in settings) if varies(name, told)]
+    return [
+        result_of(model, Path(comparison.manifest).name, settings, varied)
+        for model, settings in zip(comparison.models, told)
+    ]
 
-    Fisher's permutation test for pairs: if two models were alike, an utterance's difference in errors could as well
-    have the other sign. The differences are whole numbers, so the distribution of their sum is a short table, and
-    adding one utterance after the other to it gives the p-value exactly, without random draws.
+
+def result_of(model: ComparedModel, manifest: str, told: dict[str, Any], varied: Sequence[str]) -> Result:
+    """One model as a row. Whatever a stranger's model file claims of another type than expected is left out."""
+    evaluation, weighed, provenance = model.evaluation, model.info, model.info.provenance
+    prunable = [layer for layer in weighed.layers if layer.kind]
+    weights, nonzeros = sum(layer.weights for layer in prunable), sum(layer.nonzeros for layer in prunable)
+    pruned = nonzeros < weights
+
+    def text(name: str) -> str:
+        return str(told.get(name) or "")
+
+    def whole(name: str) -> int | None:
+        return told[name] if type(told.get(name)) is int else None
+
+    # Before there was a choice of schedules, all pruning was Narang's.
+    known = text("pruning.schedule.method") or ("narang" if any(name.startswith("pruning.") for name in told) else "")
+    target = told.get("pruning.recurrent.sparsity")
+    return Result(
+        run=model.name,
+        method=known or ("pruned" if pruned else "dense"),
+        target_sparsity=target if isinstance(target, float) else None,
+        pattern=pattern_name(told),
+        scope=text("pruning.scope"),
+        cell=text("network.cell") or text("network.encoder"),
+        hidden=whole("network.hidden"),
+        layers=whole("network.layers"),
+        epochs=whole("epochs"),
+        seed=whole("seed"),
+        settings={name: str(told[name]) for name in varied if name in told},
+        manifest=manifest,
+        utterances=len(evaluation.utterances),
+        words=evaluation.total("words"),
+        wer=evaluation.wer,
+        wer_low=evaluation.wer_interval[0],
+        wer_high=evaluation.wer_interval[1],
+        cer=evaluation.cer,
+        substitutions=evaluation.total("substitutions"),
+        deletions=evaluation.total("deletions"),
+        insertions=evaluation.total("insertions"),
+        word_errors=tuple(utterance.word_errors for utterance in evaluation.utterances),
+        parameters=weighed.parameters,
+        nonzeros=weighed.nonzeros,
+        sparsity=weighed.sparsity,
+        pruned_sparsity=1 - nonzeros / weights if weights else None,
+        bytes=weighed.bytes,
+        parts=tuple(
+            {"name": layer.name, "layer": layer.name, "gate": "", "weights": layer.weights, "nonzeros": layer.nonzeros}
+            for layer in weighed.layers
+        ),
+        history=history_of(model.path),
+        **{name: str(provenance.get(name) or "") for name in ("deepspeech_sparse", "torch", "git_commit")},
+    )
+
+
+def plain_settings(values: Any, place: str = "") -> dict[str, Any]:
+    """Settings of a training by dotted name.
 
     Example:
-        >>> sign_flip_p_value(np.array([1, 1, 1, 0]))   # all to one side: 2 of 8 sign patterns
-        0.25
+        >>> plain_settings({"seed": 1, "network": {"cell": "gru", "layers": 3}})
+        {'seed': 1, 'network.cell': 'gru', 'network.layers': 3}
     """
-    sizes = np.abs(differences[differences != 0]).astype(np.int64)
-    reach = int(sizes.sum())
-    chance = np.zeros(2 * reach + 1)  # of each sum from -reach to reach
-    chance[reach] = 1.0
-    so_far = 0  # sums beyond it have no chance yet
-    for size in sizes.tolist():
-        inner = chance[reach - so_far : reach + so_far + 1] / 2
-        chance[reach - so_far : reach + so_far + 1] = 0.0
-        chance[reach - so_far - size : reach + so_far - size + 1] += inner
-        chance[reach - so_far + size : reach + so_far + size + 1] += inner
-        so_far += size
-    distance = np.abs(np.arange(-reach, reach + 1))
-    return min(1.0, float(chance[distance >= abs(int(differences.sum()))].sum()))
+    if not isinstance(values, dict):
+        return {place: values} if place else {}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= plain_settings(value, f"{place}.{name}" if place else str(name))
+    return found
+
+
+def varies(name: str, told: Sequence[dict[str, Any]]) -> bool:
+    """Whether models have a setting unlike each other; seed and epochs, not of a part, have columns of their own."""
+    return "." in name and len({str(settings[name]) for settings in told if name in settings}) > 1
+
+
+def pattern_name(told: dict[str, Any]) -> str:
+    """A pruning pattern as a results table writes it: single, blocks 8x1, balanced, 2:4."""
+    kind = str(told.get("pruning.pattern.kind") or "")
+    return (
+        f"{kind} {told.get('pruning.pattern.rows')}x{told.get('pruning.pattern.columns')}" if kind == "blocks" else kind
+    )
+
+
+def history_of(source: Path) -> dict[str, list[float]]:
+    """The columns of a run folder's metrics.csv; nothing for other models."""
+    path = Path(source) / "metrics.csv"
+    if not path.is_file():
+        return {}
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        return {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else ())}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a table of numbers ({error}); was it edited?") from error
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
@@ -165,7 +259,3 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
 
 def layer_sparsity(model: ModelInfo, name: str) -> str:
     return next((f"{layer.sparsity:.1%}" for layer in model.layers if layer.name == name), "")
-
-
-def readable_p_value(p_value: float) -> str:
-    return "< 0.0001" if p_value < 1e-4 else f"{p_value:.4f}"

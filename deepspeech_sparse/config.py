@@ -1,19 +1,22 @@
 """The configuration of a run: one dataclass, from YAML and flags, stored beside everything that came of it."""
 
+import copy
 import difflib
 import re
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
+from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentError, ArgumentParser
 
 from .augment import AugmentConfig
 from .batches import DataConfig
 from .errors import InputError
 from .features import FeaturesConfig, SpecAugmentConfig
-from .model import NetworkConfig
+from .model import AnyNetworkConfig, NetworkConfig
 from .pruning import PruningConfig
 from .text import Alphabet
 from .training import OptimizerConfig
@@ -30,7 +33,7 @@ class ModelConfig:
     """
 
     features: FeaturesConfig = FeaturesConfig()
-    network: NetworkConfig = NetworkConfig()
+    network: AnyNetworkConfig = NetworkConfig()
     alphabet: str = Alphabet().symbols
 
     def __post_init__(self) -> None:
@@ -59,7 +62,7 @@ class RunConfig:
 
     data: DataConfig
     features: FeaturesConfig = FeaturesConfig()
-    network: NetworkConfig = NetworkConfig()
+    network: AnyNetworkConfig = NetworkConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     pruning: PruningConfig | None = None
     augment: AugmentConfig | None = field(default_factory=AugmentConfig)
@@ -97,12 +100,42 @@ def config_from_dict(values: dict, source: str | Path = "config", kind: type[Con
     if not isinstance(values, dict):
         raise InputError(f"{source}: expected a mapping of settings, got {type(values).__name__}")
     refuse_unknown_keys(values, kind, source)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(kind, None)
     try:
-        return kind(**vars(parser.instantiate(parser.parse_object(values))))
-    except (ArgumentError, InputError, TypeError) as error:
-        raise InputError(f"{source}: {error}") from error
+        return built(values, kind, source, "")
+    except InputError as error:
+        raise error if str(error).startswith(f"{source}: ") else InputError(f"{source}: {error}") from error
+
+
+def built(values: dict, kind: type, source: str | Path, place: str) -> Any:
+    """A dataclass from plain values, those inside it first; jsonargparse checks and converts what is no dataclass.
+
+    Not all at once by jsonargparse: where a field may be one of several dataclasses, it lends the defaults of one to
+    another, and a lottery would end where a Narang schedule does.
+    """
+    hints = get_type_hints(kind)
+    parts: dict[str, Any] = {}
+    parser = ArgumentParser(exit_on_error=False)
+    for name, value in values.items():
+        inside = f"{place}.{name}" if place else name
+        kinds = dataclasses_in(hints[name])
+        if kinds and isinstance(value, dict):
+            parts[name] = built(value, variant(value, kinds, source, inside), source, inside)
+        elif kinds and isinstance(value, (list, tuple)) and all(isinstance(item, dict) for item in value):
+            parts[name] = tuple(built(item, kinds[0], source, f"{inside}[{i}]") for i, item in enumerate(value))
+        else:
+            parser.add_argument(f"--{name}", type=hints[name])
+    try:
+        plain = {name: value for name, value in values.items() if name not in parts}
+        parts |= vars(parser.instantiate(parser.parse_object(plain)))
+        return kind(**parts)
+    except (ArgumentError, TypeError) as error:
+        problem = str(error).replace('Parser key "', f'key "{place}.' if place else 'key "')
+        raise InputError(f"{source}: {problem}") from error
+
+
+def dataclasses_in(hint: Any) -> list[type]:
+    """The dataclasses of a type: X itself, or those in X | None, X | Y, tuple[X, ...]."""
+    return [part for part in (hint, *get_args(hint)) if is_dataclass(part)]
 
 
 def config_to_dict(config: Any) -> Any:
@@ -123,6 +156,35 @@ def load_config(path: str | Path) -> RunConfig:
     return config_from_dict(read_yaml(path), path)
 
 
+def add_flags(parser: ArgumentParser, kind: type[Config], values: dict) -> None:
+    """Make the fields of `kind` flags of `parser`, for its --help.
+
+    A field that is one of several dataclasses, such as `network`, shows the settings of the one that `values` mean.
+    """
+    choices = {name: get_args(hint) for name, hint in get_type_hints(kind).items()}
+    choices = {name: parts for name, parts in choices.items() if parts and all(map(is_dataclass, parts))}
+    parser.add_class_arguments(kind, None, skip=set(choices))
+    helps = {item.arg_name: item.description for item in parse_docstring(kind.__doc__).params}
+    for name, parts in choices.items():
+        given = values.get(name)
+        chosen = variant(given if isinstance(given, dict) else {}, parts, "flags", name)
+        parser.add_argument(f"--{name}", type=chosen, default=chosen(), help=helps[name])
+
+
+def overlaid(values: dict, changes: dict[str, Any]) -> dict:
+    """Nested plain values with some of them replaced, named with dots: {"network.hidden": 64}."""
+    result = copy.deepcopy(values)
+    for name, value in changes.items():
+        *path, last = name.split(".")
+        place = result
+        for part in path:
+            if not isinstance(place.get(part), dict):
+                place[part] = {}
+            place = place[part]
+        place[last] = value
+    return result
+
+
 def read_yaml(path: str | Path) -> dict:
     """The mapping in a YAML file."""
     try:
@@ -141,23 +203,39 @@ def save_config(config: RunConfig, path: str | Path) -> None:
 
 def refuse_unknown_keys(values: Any, expected: Any, source: str | Path, place: str = "") -> None:
     """InputError for the first key that `expected`, a dataclass or a type made of dataclasses, does not have."""
-    if not is_dataclass(expected):  # X | None, tuple[X, ...]: look inside
-        for part in get_args(expected):
-            refuse_unknown_keys(values, part, source, place)
+    kinds = dataclasses_in(expected)
+    if not kinds:
         return
     if isinstance(values, (list, tuple)):
         for index, value in enumerate(values):
-            refuse_unknown_keys(value, expected, source, f"{place}[{index}]")
+            refuse_unknown_keys(value, kinds[0], source, f"{place}[{index}]")
         return
     if not isinstance(values, dict):
-        return  # a wrong type: the parser says so
-    kinds = get_type_hints(expected)
+        return  # a wrong type: said when it is built
+    hints = get_type_hints(variant(values, kinds, source, place))
     for key, value in values.items():
         name = f"{place}.{key}" if place else str(key)
-        if key not in kinds:
-            close = difflib.get_close_matches(str(key), kinds, n=1, cutoff=0.0)
+        if key not in hints:
+            close = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.0)
             raise InputError(
                 f"{source}: unknown key {name}; did you mean {re.sub(r'[^.]*$', '', name)}{close[0]}? "
-                f"Known here: {', '.join(kinds)}"
+                f"Known here: {', '.join(hints)}"
             )
-        refuse_unknown_keys(value, kinds[key], source, name)
+        refuse_unknown_keys(value, hints[key], source, name)
+
+
+def variant(values: dict, kinds: Sequence[type], source: str | Path, place: str) -> type:
+    """The one of several dataclasses that `values` means, told by their first field: a Literal of its own name.
+
+    Example: Narang starts with `method: Literal["narang"] = "narang"`, Cubic with `method: Literal["cubic"]`; without
+    a `method`, Narang is meant.
+    """
+    if len(kinds) == 1:
+        return kinds[0]
+    key = fields(kinds[0])[0].name
+    names = {get_args(get_type_hints(kind)[key])[0]: kind for kind in kinds}
+    default = next((name for name, kind in names.items() if fields(kind)[0].default is not MISSING), None)
+    chosen = values.get(key, default)
+    if not isinstance(chosen, str) or chosen not in names:
+        raise InputError(f"{source}: {place}.{key} is {chosen!r}; choose one of {', '.join(names)}")
+    return names[chosen]

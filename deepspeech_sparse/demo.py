@@ -17,7 +17,7 @@ from .errors import InputError
 from .export import export
 from .features import FeaturesConfig, SpecAugmentConfig
 from .model import ConvolutionConfig, NetworkConfig
-from .pruning import PruningConfig, ThresholdConfig
+from .pruning import Goal, Narang, PruningConfig
 from .runs import train
 from .training import OptimizerConfig
 from .transcription import Recognizer
@@ -47,9 +47,7 @@ def demo_config(folder: Path, *, seed: int, epochs: int = EPOCHS) -> RunConfig:
 
 def sparse_twin(dense: RunConfig) -> RunConfig:
     """The same run with 90 % of the recurrent weights pruned on the way."""
-    return dataclasses.replace(
-        dense, pruning=PruningConfig(recurrent=ThresholdConfig(sparsity=0.9), every=10, start_epoch=1)
-    )
+    return dataclasses.replace(dense, pruning=PruningConfig(recurrent=Goal(sparsity=0.9), schedule=Narang(every=10)))
 
 
 def run_demo(out: Path, *, seed: int = 0, epochs: int = EPOCHS, utterances: int = 1200) -> None:

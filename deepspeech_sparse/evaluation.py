@@ -49,6 +49,11 @@ class UtteranceErrors:
         """Words wrong, missing or too many."""
         return self.substitutions + self.deletions + self.insertions
 
+    @property
+    def word_errors(self) -> str:
+        """Where they are, see `word_error_digits`."""
+        return word_error_digits(self.reference, self.hypothesis)
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -223,6 +228,28 @@ def count_errors(utterance: Utterance, hypothesis: str) -> UtteranceErrors:
     return UtteranceErrors(
         utterance.id, reference, hypothesis, utterance.duration, words, *counts, characters, character_errors
     )
+
+
+def word_error_digits(reference: str, hypothesis: str) -> str:
+    """Where the errors are: a digit for each word said, and one for the end.
+
+    0 right, 1 wrong or missing, plus the words inserted before it; 9 stands for 9 or more.
+
+    Example:
+        >>> word_error_digits("go to the north", "well go two north")   # well inserted, to wrong, the missing
+        '11100'
+    """
+    said, heard = reference.split(), hypothesis.split()
+    if not said:  # jiwer before 4 refuses silence; everything heard in it is inserted
+        return str(min(9, len(heard)))
+    errors = [0] * (len(said) + 1)
+    for chunk in jiwer.process_words(" ".join(said), " ".join(heard)).alignments[0]:
+        if chunk.type == "insert":
+            errors[chunk.ref_start_idx] += chunk.hyp_end_idx - chunk.hyp_start_idx
+        elif chunk.type != "equal":
+            for position in range(chunk.ref_start_idx, chunk.ref_end_idx):
+                errors[position] += 1
+    return "".join(str(min(9, count)) for count in errors)
 
 
 def bootstrap_interval(

@@ -12,14 +12,16 @@ import torch
 import yaml
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from . import __version__
 from .callbacks import load_checkpoint
 from .config import config_from_dict
 from .engine.model_file import Model, load_model, model_bytes, portable, save_model
+from .features import FeaturesConfig
 from .files import refuse_unwritable
-from .model import Network
-from .pruning import prunable_parameters
+from .model.cost import uses_per_second
+from .pruning import prunable_weights
 from .runs import load_run, run_checkpoint
 
 
@@ -34,8 +36,19 @@ class Layer:
 
     @property
     def sparsity(self) -> float:
-        """Share of exact zeros."""
-        return 1 - self.nonzeros / self.weights
+        """Share of exact zeros, 0 without weights: not every network has recurrent layers."""
+        return 1 - self.nonzeros / self.weights if self.weights else 0.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """One matrix or kernel, or what one gate has of it."""
+
+    name: str  # in the network's named_parameters
+    layer: str
+    gate: str  # reset, update, ...; empty without gates
+    weights: int
+    nonzeros: int
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,8 @@ class ModelInfo:
     parameters: int  # everything learned, biases and norms included
     nonzeros: int
     layers: tuple[Layer, ...]
+    parts: tuple[Part, ...]
+    macs_per_second: float  # multiply-accumulates with a non-zero weight per second of audio, attention's own left out
     bytes: int  # of the model file; for a run folder or checkpoint, of the file that `export` would write
     config: dict[str, Any]  # plain values of ModelConfig
     provenance: dict[str, Any]  # the training's config included, paths reduced to file names
@@ -76,6 +91,8 @@ class ModelInfo:
     def print(self, console: Console) -> None:
         """The summary, a table of layers, how the model came about, and its config."""
         console.print(str(self), highlight=False, markup=False)
+        macs = f"{self.macs_per_second / 1e6:.1f} M multiply-accumulates with a non-zero weight per second of audio"
+        console.print(macs, highlight=False, markup=False)
         table = Table("layer", "weights", "not zero", "zeros", box=None)
         rest = self.parameters - sum(layer.weights for layer in self.layers)
         for column in table.columns[1:]:
@@ -126,6 +143,8 @@ def info(model: Path) -> ModelInfo:
         parameters=sum(parameter.numel() for parameter in parameters),
         nonzeros=sum(int(torch.count_nonzero(parameter)) for parameter in parameters),
         layers=tuple(layers_of(loaded.network)),
+        parts=tuple(parts_of(loaded.network)),
+        macs_per_second=macs_per_second(loaded.network, loaded.config.features),
         bytes=size,
         config=portable(loaded.config),
         provenance=loaded.provenance,
@@ -186,23 +205,44 @@ def git_commit() -> str | None:
         return None
 
 
-def layers_of(network: Network) -> list[Layer]:
-    """The layers of a network that have matrices or kernels, from the input to the head."""
-    kinds = {name: kind for kind, parameters in prunable_parameters(network).items() for name in parameters}
+def layers_of(network: nn.Module) -> list[Layer]:
+    """The layers of a network that have matrices or kernels, from the input to the head.
+
+    What is numbered is a layer with all that it holds: recurrent.0, conformer.conformer_layers.3; else what stands at
+    the top: fully_connected, head.
+    """
+    kinds = {weight.name: weight.kind for weight in prunable_weights(network)}
     layers: dict[str, Layer] = {}
+    for part in parts_of(network):
+        before = layers.get(part.layer, Layer(part.layer, "", 0, 0))
+        layers[part.layer] = Layer(
+            part.layer,
+            kinds.get(part.name, before.kind),
+            before.weights + part.weights,
+            before.nonzeros + part.nonzeros,
+        )
+    return list(layers.values())
+
+
+def parts_of(network: nn.Module) -> list[Part]:
+    """Every matrix and kernel of a network, gate by gate."""
+    gates = {weight.name: weight.gates for weight in prunable_weights(network, exclude=())}
+    parts = []
     for name, parameter in network.named_parameters():
         if parameter.dim() < 2:
             continue
-        parts = name.split(".")
-        layer = ".".join(parts[: 2 if parts[1].isdigit() else 1])
-        before = layers.get(layer, Layer(layer, "", 0, 0))
-        layers[layer] = Layer(
-            layer,
-            kinds.get(name, ""),
-            before.weights + parameter.numel(),
-            before.nonzeros + int(torch.count_nonzero(parameter)),
-        )
-    return list(layers.values())
+        words = name.split(".")
+        number = next((place for place, word in enumerate(words) if word.isdigit()), 0)
+        layer, names = ".".join(words[: number + 1]), gates.get(name, ("",))
+        for gate, rows in zip(names, parameter.detach().chunk(len(names))):
+            parts.append(Part(name, layer, gate, rows.numel(), int(torch.count_nonzero(rows))))
+    return parts
+
+
+def macs_per_second(network: nn.Module, features: FeaturesConfig) -> float:
+    """Multiply-accumulates with a non-zero weight per second of audio."""
+    uses = uses_per_second(network, features.bins, 1 / features.hop)
+    return sum(part.nonzeros * uses[part.name] for part in parts_of(network))
 
 
 def megabytes(count: int) -> str:

@@ -18,8 +18,7 @@ from .corpora.check import frames_needed
 from .corpora.manifest import Utterance
 from .engine.model_file import load_model
 from .errors import InputError
-from .pruning import GradualPruning, PruningConfig, ThresholdConfig
-from .pruning.pruner import TargetThreshold, ThresholdRule, magnitude_quantile, prunable_parameters
+from .pruning import GradualPruning, PruningConfig
 from .text import Alphabet
 from .training import SpeechRecognition
 
@@ -54,11 +53,14 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
         module.front_end.fit(training_sample(data))
     plain = config_to_dict(config)
     monitor = Monitor(out / "metrics.csv", data.total_steps)
-    pruned_at = round(config.pruning.end * data.total_steps) if config.pruning else 0
-    checkpoints = Checkpoints(out / "checkpoints", plain, config.checkpoint_every, best_from=pruned_at)
+    checkpoints = Checkpoints(out / "checkpoints", plain, config.checkpoint_every)
     callbacks: list[L.Callback] = [monitor, checkpoints]
-    if config.pruning is not None:  # first: what is measured and saved must be pruned already
-        callbacks.insert(0, GradualPruning(pruning_rules(config.pruning, data, module)))
+    if config.pruning is not None:
+        pruning = gradual_pruning(config.pruning, data)
+        pruning.prepare(module)  # an impossible schedule is refused before the folder is made
+        module.total_steps = pruning.learning_rate_steps
+        checkpoints.best_from = pruning.last_update
+        callbacks.insert(0, pruning)  # first: what is measured and saved must be pruned already
     out.mkdir(parents=True, exist_ok=True)
     save_config(config, out / "config.yaml")
     quiet_lightning()
@@ -83,6 +85,13 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
     )
     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     return out
+
+
+def gradual_pruning(config: PruningConfig, data: SpeechData) -> GradualPruning:
+    """The pruning callback of a run; nothing has been looked at yet."""
+    return GradualPruning(
+        config, total_steps=data.total_steps, steps_per_epoch=data.steps_of_epoch[0], load_dense=dense_module
+    )
 
 
 def training_sample(data: SpeechData, count: int = 1000) -> Iterator[torch.Tensor]:
@@ -172,65 +181,11 @@ def differences(before: object, now: object, place: str = "") -> list[str]:
     return [] if before == now else [f"{place}: {before} -> {now}"]
 
 
-def pruning_rules(config: PruningConfig, data: SpeechData, module: SpeechRecognition) -> dict[str, ThresholdRule]:
-    """Threshold rule by layer type, with thresholds that would prune everything refused beforehand.
-
-    Raises:
-        InputError: an impossible schedule, with its numbers
-    """
-    rules: dict[str, ThresholdRule] = {}
-    for kind in ("recurrent", "linear"):
-        threshold = getattr(config, kind)
-        if threshold is not None:
-            rules[kind] = threshold_rule(kind, threshold, config, data, module)
-    return rules
-
-
-def threshold_rule(
-    kind: str, threshold: ThresholdConfig, config: PruningConfig, data: SpeechData, module: SpeechRecognition
-) -> ThresholdRule:
-    steps = {"steps_per_epoch": data.steps_of_epoch[0], "total_steps": data.total_steps}
-    if threshold.sparsity is not None:
-        return TargetThreshold(threshold.sparsity, config.schedule(1.0, **steps))
-    q = threshold.q
-    largest = None
-    if threshold.dense is not None:
-        weights = dense_weights(threshold.dense, kind)
-        q = magnitude_quantile(weights, threshold.percentile)
-        largest = max(weight.abs().max().item() for weight in weights)
-        log.info(
-            "pruning: q = %.4g for %s layers, the %g quantile of |w| in %s",
-            q,
-            kind,
-            threshold.percentile,
-            threshold.dense,
-        )
-    schedule = config.schedule(q, **steps)
-    final = schedule(schedule.last_update)
-    # q is meant to be about the 90th percentile of |w|, 1.6 standard deviations of a normal distribution. Past three
-    # times that nothing survives; a dense network at hand gives the exact limit.
-    limit = 3 * q if largest is None else min(3 * q, largest)
-    if final >= limit:
-        raise InputError(
-            f"pruning: the threshold for {kind} layers would end at {final:.4g}, {final / q:.1f} times q = {q:.4g}, "
-            f"and prune everything (limit {limit:.4g}). theta = {schedule.slope:.4g}, phi = {schedule.slope_ramp:.4g} "
-            f"per {schedule.every} steps from {schedule.start} over {schedule.ramp} to {schedule.end}; "
-            "the paper's phi_ratio is 1.5 to 2"
-        )
-    return lambda step, _weights: schedule(step)
-
-
-def dense_weights(source: Path, kind: str) -> list[torch.Tensor]:
-    """The prunable weights of one layer type in a trained run folder, checkpoint or model file.
-
-    Raises:
-        InputError: when it cannot be read or has no such layer
-    """
-    module = load_model(source).network if source.suffix == ".safetensors" else load_run(source)
-    weights = [weight.detach() for weight in prunable_parameters(module)[kind].values()]
-    if not weights:
-        raise InputError(f"pruning: {source} has no {kind} layers to measure q on; give q or sparsity instead")
-    return weights
+def dense_module(source: Path) -> torch.nn.Module:
+    """A trained run folder, checkpoint or model file, its parameters named as in a module under training."""
+    if source.suffix == ".safetensors":
+        return torch.nn.ModuleDict({"network": load_model(source).network})
+    return load_run(source)
 
 
 def run_checkpoint(source: Path) -> Path:

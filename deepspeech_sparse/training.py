@@ -16,7 +16,7 @@ from .batches import Batch
 from .decoding.greedy import greedy
 from .errors import InputError
 from .features import FeaturesConfig, FrontEnd, SpecAugment, SpecAugmentConfig
-from .model import Network, NetworkConfig
+from .model import AnyNetworkConfig, network_of
 from .text import Alphabet
 
 
@@ -83,7 +83,7 @@ class SpeechRecognition(L.LightningModule):
     def __init__(
         self,
         features: FeaturesConfig,
-        network: NetworkConfig,
+        network: AnyNetworkConfig,
         alphabet: Alphabet,
         *,
         spec_augment: SpecAugmentConfig | None = None,
@@ -94,7 +94,7 @@ class SpeechRecognition(L.LightningModule):
         super().__init__()
         self.front_end = FrontEnd(features)
         self.spec_augment = SpecAugment(spec_augment) if spec_augment else None
-        self.network = Network(network, features.bins, alphabet.size)
+        self.network = network_of(network, features.bins, alphabet.size)
         self.alphabet = alphabet
         self.optimizer_config = optimizer
         self.seed = seed

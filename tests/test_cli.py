@@ -74,7 +74,7 @@ def test_without_a_verb_all_verbs_are_listed(capsys):
     [
         (["trian"], 2, "did you mean 'train'"),
         (["train", "--config", "none.yaml", "--out", "x"], 1, r"none\.yaml: cannot be read"),
-        (["train", "--network.hiden", "3", "--out", "x"], 2, "did you mean --network.hidden"),
+        (["train", "--network.hiden", "3", "--out", "x"], 2, "did you mean network.hidden"),
         (["evaluate", "none.safetensors", "none.jsonl"], 1, r"none\."),
         (["info", "none.safetensors"], 1, r"none\.safetensors"),
         (["transcribe"], 2, "model"),
@@ -152,3 +152,33 @@ def test_data_prepare_folder_makes_manifests(tmp_path, capsys):
     assert main(["data", "prepare", "folder", "--archive", str(recordings), "--out", str(tmp_path / "out")]) == 0
     assert "train" in capsys.readouterr().out
     assert read_manifest(tmp_path / "out" / "train.jsonl")
+
+
+def test_flags_are_those_of_the_encoder_that_config_or_flag_names(recipe, tmp_path, monkeypatch, capsys):
+    import yaml
+
+    from deepspeech_sparse import runs
+
+    trained = []
+    monkeypatch.setattr(runs, "train", lambda config, out, resume: trained.append(config.network))
+    values = yaml.safe_load(recipe.read_text())
+    values["network"] = {"encoder": "conformer", "hidden": 24, "layers": 2}
+    conformer = tmp_path / "conformer.yaml"
+    conformer.write_text(yaml.safe_dump(values))
+    data = ["--data.train", "a.jsonl", "--data.dev", "b.jsonl", "--out", "x"]
+    assert main(["train", "--config", str(conformer), "--network.heads", "6", "--out", "x"]) == 0
+    assert main(["train", "--network.encoder", "conformer", "--network.heads", "2", *data]) == 0
+    assert main(["train", "--network.encoder=wav2letter", *data]) == 0
+    assert main(["train", "--network.hidden", "32", "--network.layers", "1", *data]) == 0
+    assert [(network.encoder, getattr(network, "heads", 0)) for network in trained] == [
+        ("conformer", 6),
+        ("conformer", 2),
+        ("wav2letter", 0),
+        ("recurrent", 0),
+    ]
+    assert (trained[0].hidden, trained[3].hidden, trained[3].layers) == (24, 32, 1)
+    assert main(["train", "--network.encoder", "mamba", *data]) == 2
+    assert "choose one of recurrent, conformer, wav2letter" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", "--config", str(conformer), "--help"])
+    assert "--network.heads" in capsys.readouterr().out

@@ -1,9 +1,9 @@
-"""Comparisons: the p-value against enumeration and closed forms, the table against its parts."""
+"""Comparisons: every model as evaluated alone, the table and the report against their parts."""
 
 import io
-import itertools
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,57 +12,15 @@ import torch
 from rich.console import Console
 from untrained import run_of, tiny_config, tiny_module
 
-from deepspeech_sparse.comparison import compare, distinct_names, readable_p_value, sign_flip_p_value
+from deepspeech_sparse.comparison import compare, distinct_names, plain_settings, results_of
 from deepspeech_sparse.corpora.manifest import Utterance, write_manifest
 from deepspeech_sparse.engine import save_model
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.evaluation import evaluate
 from deepspeech_sparse.export import info
+from deepspeech_sparse.significance import readable_p_value, sign_flip_p_value
 
 RATE = 16_000
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_the_p_value_is_that_of_all_sign_patterns(seed):
-    differences = np.random.default_rng(seed).integers(-4, 5, 10)
-    sums = [abs(np.dot(signs, differences)) for signs in itertools.product((-1, 1), repeat=10)]
-    expected = np.mean(np.array(sums) >= abs(differences.sum()))
-    assert sign_flip_p_value(differences) == pytest.approx(expected, rel=1e-12)
-    assert sign_flip_p_value(-differences) == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize("count", [1, 5, 30, 400])
-def test_the_p_value_of_one_sided_differences_is_two_patterns_of_all(count):
-    assert sign_flip_p_value(np.ones(count, int)) == pytest.approx(2.0 ** (1 - count))
-
-
-def test_the_p_value_of_single_errors_is_the_exact_sign_test():
-    better, worse = 23, 9
-    tail = sum(math.comb(better + worse, k) for k in range(better, better + worse + 1)) / 2 ** (better + worse)
-    differences = np.array([1] * better + [-1] * worse + [0] * 100)
-    assert sign_flip_p_value(differences) == pytest.approx(2 * tail)
-
-
-def test_the_p_value_of_many_utterances_is_that_of_the_normal_distribution():
-    rng = np.random.default_rng(0)
-    differences = rng.integers(-3, 4, 3000)
-    differences[:90] += 1
-    z = (abs(differences.sum()) - 0.5) / math.sqrt((differences.astype(float) ** 2).sum())
-    assert sign_flip_p_value(differences) == pytest.approx(math.erfc(z / math.sqrt(2)), rel=0.05)
-
-
-def test_the_p_value_of_no_difference_is_one():
-    assert sign_flip_p_value(np.zeros(7, int)) == 1.0
-    assert sign_flip_p_value(np.array([1, -1])) == 1.0
-    assert sign_flip_p_value(np.array([], int)) == 1.0
-
-
-def test_p_values_keep_their_promise_when_models_are_alike():
-    """Over all sign patterns, equally likely then, exactly a share of p finds p or less."""
-    sizes = np.array([1, 1, 2, 3, 1, 5, 2, 1])
-    found = [sign_flip_p_value(sizes * signs) for signs in itertools.product((-1, 1), repeat=len(sizes))]
-    for p_value in set(found):
-        assert np.mean(np.array(found) <= p_value) == pytest.approx(p_value)
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +137,59 @@ def test_nothing_to_compare_and_nowhere_to_write_are_refused(models, manifest, t
         compare(models[0], [tmp_path / "none.safetensors"], manifest)
 
 
-@pytest.mark.parametrize("value, text", [(0.5, "0.5000"), (1.0, "1.0000"), (0.0001, "0.0001"), (0.0, "< 0.0001")])
-def test_p_values_are_readable(value, text):
-    assert readable_p_value(value) == text
+def test_rows_of_results_are_what_was_compared(comparison):
+    result, _ = comparison
+    for row, model in zip(results_of(result), result.models):
+        assert (row.run, row.wer, row.cer) == (model.name, model.evaluation.wer, model.evaluation.cer)
+        assert row.utterance_errors == tuple(utterance.errors for utterance in model.evaluation.utterances)
+        assert (row.parameters, row.nonzeros, row.bytes) == (
+            model.info.parameters,
+            model.info.nonzeros,
+            model.info.bytes,
+        )
+        assert sum(part["weights"] for part in row.parts) == sum(layer.weights for layer in model.info.layers)
+    dense, sparse, _ = results_of(result)
+    assert (dense.method, dense.pruned_sparsity, sparse.method) == ("dense", 0.0, "pruned")
+    assert 0 < sparse.pruned_sparsity < 1
+
+
+def test_rows_of_runs_say_what_the_training_was_told(manifest, tmp_path):
+    """A run folder knows its seed, shape and pruning, and brings its history along."""
+    config = tiny_config()
+    values = replace(config, seed=3, epochs=7)
+    dense = run_of(tiny_module(config), config, tmp_path / "dense")
+    other = run_of(tiny_module(values, seed=1), values, tmp_path / "other")
+    (other / "metrics.csv").write_text("epoch,step,dev_wer,sparsity\n1,20,0.9,\n2,40,0.5,0.3\n")
+    first, second = results_of(compare(dense, [other], manifest))
+    assert (first.seed, first.hidden, first.layers, first.cell, first.method) == (0, 8, 2, "gru", "dense")
+    assert (second.seed, second.epochs, second.settings) == (3, 7, {})
+    assert second.history["step"] == [20, 40] and second.history["dev_wer"] == [0.9, 0.5]
+    assert math.isnan(second.history["sparsity"][0]) and not first.history
+
+
+def test_pruning_is_told_as_a_study_would_tell_it(comparison):
+    """From the training's settings, old and new; nonsense in a stranger's model file is left out."""
+    blocks = {"schedule": {"method": "cubic"}, "pattern": {"kind": "blocks", "rows": 8, "columns": 1}, "scope": "layer"}
+    old = {"recurrent": {"sparsity": 0.9}, "every": 20}
+    trainings = [{"pruning": None}, {"pruning": blocks}, {"pruning": old, "seed": "<script>"}]
+    told = replace(
+        comparison[0],
+        models=tuple(
+            replace(model, info=replace(model.info, provenance={"training": training}))
+            for model, training in zip(comparison[0].models, trainings)
+        ),
+    )
+    dense, cubic, narang = results_of(told)
+    assert (dense.method, dense.pattern, dense.target_sparsity) == ("dense", "", None)
+    assert (cubic.method, cubic.pattern, cubic.scope) == ("cubic", "blocks 8x1", "layer")
+    assert (narang.method, narang.target_sparsity, narang.seed) == ("narang", 0.9, None)
+    assert plain_settings("nonsense") == {}
+
+
+def test_a_report_of_a_comparison_is_written_and_refused_early(models, manifest, tmp_path):
+    compare(models[0], models[1:], manifest, report=tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "Comparison on test.jsonl" in page and "sparse/model.safetensors" in page
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file"):
+        compare(models[0], [tmp_path / "none.safetensors"], manifest, report=tmp_path / "file")

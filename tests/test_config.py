@@ -6,6 +6,7 @@ import pytest
 
 from deepspeech_sparse.config import RunConfig, config_from_dict, config_to_dict, load_config, save_config
 from deepspeech_sparse.errors import InputError
+from deepspeech_sparse.pruning import Blocks, Cubic, Hard, Iterative, Lottery, Narang
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").rglob("*.yaml"))
 DATA = {"train": "train.jsonl", "dev": "dev.jsonl"}
@@ -33,6 +34,25 @@ def test_values_become_the_types_of_their_fields():
 
 
 @pytest.mark.parametrize(
+    "schedule, expected",
+    [
+        ({"every": 7}, Narang(every=7)),
+        ({"method": "cubic", "exponent": 1}, Cubic("cubic", exponent=1)),
+        ({"method": "hard", "at": 0.3}, Hard("hard", 0.3)),
+        ({"method": "iterative"}, Iterative("iterative")),
+        ({"method": "lottery", "share": 0.3}, Lottery("lottery", 0.3)),
+    ],
+)
+def test_a_method_chooses_the_schedule_and_survives_a_round_trip(schedule, expected):
+    pattern = {"kind": "blocks", "rows": 4, "columns": 4}
+    pruning = {"recurrent": {"sparsity": 0.9}, "schedule": schedule, "pattern": pattern, "include": ["*hh*"]}
+    config = config_from_dict({"data": DATA, "pruning": pruning})
+    assert config.pruning.schedule == expected and config.pruning.pattern == Blocks("blocks", 4, 4)
+    assert config.pruning.include == ("*hh*",)
+    assert config_from_dict(config_to_dict(config)) == config
+
+
+@pytest.mark.parametrize(
     "values, words",
     [
         ({"data": DATA, "netwrok": {}}, "unknown key netwrok; did you mean network"),
@@ -42,6 +62,14 @@ def test_values_become_the_types_of_their_fields():
             {"data": DATA, "network": {"convolutions": [{"chanels": 3}]}},
             r"network.convolutions\[0\].chanels; did you mean network.convolutions\[0\].channels",
         ),
+        (
+            {"data": DATA, "pruning": {"schedule": {"method": "cubbic"}}},
+            "schedule.method is 'cubbic'; choose one of narang",
+        ),
+        ({"data": DATA, "pruning": {"schedule": {"rampe": 0.2}}}, "did you mean pruning.schedule.ramp"),
+        ({"data": DATA, "pruning": {"schedule": {"method": "hard", "ramp": 1}}}, "unknown key pruning.schedule.ramp"),
+        ({"data": DATA, "pruning": {"pattern": {"kind": "2:4", "rows": 1}}}, "unknown key pruning.pattern.rows"),
+        ({"data": DATA, "pruning": {"recurrent": {"q": 1}, "schedule": {"every": "x"}}}, "every"),
         ({"data": DATA, "epochs": "many"}, "epochs"),
         ({"data": DATA, "epochs": 0}, "epochs 0"),
         ({"data": DATA, "network": {"hidden": 0}}, "hidden 0"),

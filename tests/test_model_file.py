@@ -296,10 +296,18 @@ def test_info_counts_every_weight_and_every_zero(tmp_path):
     save_model(tmp_path / "a.safetensors", module, config.model, {})
     model = info(tmp_path / "a.safetensors")
     assert {layer.name: layer.weights for layer in model.layers} == counted
-    assert [layer.kind for layer in model.layers] == ["", "recurrent", "recurrent", "linear", ""]
+    assert [layer.kind for layer in model.layers] == ["convolution", "recurrent", "recurrent", "linear", ""]
     zeros = [layer.weights - layer.nonzeros for layer in model.layers]
     half = 3 * 8 * 8 // 2  # of a GRU's recurrent matrix
     assert zeros == [0, half, half, 0, 0]
+    gates = {part.gate: part for part in model.parts if part.name == "recurrent.0.cell.weight_hh_l0"}
+    assert list(gates) == ["reset", "update", "new"]
+    assert all((part.weights, part.nonzeros) == (64, 32) for part in gates.values())
+    # Layer by layer: kernels at every place of their output, matrices at every frame.
+    frames = 100 / 2  # per second, after a stride of 2
+    places = dict.fromkeys(counted, frames) | {"convolutions.0": frames * -(-161 // 8)}
+    expected = sum(layer.nonzeros * places[layer.name] for layer in model.layers)
+    assert model.macs_per_second == pytest.approx(expected, rel=0.01)
     vector = torch.cat([weight.flatten() for weight in module.network.parameters()])
     assert (model.parameters, model.nonzeros) == (vector.numel(), int((vector != 0).sum()))
     assert model.sparsity == pytest.approx((vector == 0).float().mean().item())

@@ -1,80 +1,68 @@
-"""Gradual pruning: schedules equal their closed forms, masks follow Algorithm 1, zeros are zeros."""
+"""The pruner: the right weights are chosen, masks follow Algorithm 1, zeros are zeros; impossible plans are refused."""
 
 import pytest
 import torch
+import torchaudio
 from torch import nn
 
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.model import ConvolutionConfig, Network, NetworkConfig
 from deepspeech_sparse.pruning import (
-    NarangThreshold,
+    Balanced,
+    Blocks,
+    Cubic,
+    Goal,
+    Hard,
+    Iterative,
+    Lottery,
+    Narang,
     Pruner,
     PruningConfig,
-    ThresholdConfig,
-    prunable_parameters,
+    TwoOfFour,
+    prunable_weights,
     sparsity,
 )
-from deepspeech_sparse.pruning.pruner import TargetThreshold, magnitude_quantile
+from deepspeech_sparse.pruning.pruner import lasso_gradient
 
-TARGET = ThresholdConfig(sparsity=0.9)
-PAPER = {"start": 2700, "ramp": 13750, "end": 27500, "every": 100}
-
-
-def algorithm_1(itr: int, theta: float, phi: float, start_itr: int, ramp_itr: int, end_itr: int, freq: int):
-    """The paper's pseudo-code, transcribed."""
-    if itr > start_itr and itr < end_itr and itr % freq == 0:
-        if itr < ramp_itr:
-            return theta * (itr - start_itr + 1) / freq
-        return (theta * (ramp_itr - start_itr + 1) + phi * (itr - ramp_itr + 1)) / freq
-    return None
+TARGET = Goal(sparsity=0.9)
+EVERY_STEP = Cubic("cubic", start_epoch=0, end=1.0, every=1)
 
 
-def test_threshold_equals_algorithm_1_at_every_iteration():
-    schedule = NarangThreshold(start=30, ramp=110, end=200, slope=0.003, slope_ramp=0.005, every=7)
-    for step in range(260):
-        assert schedule(step) == pytest.approx(algorithm_1(step, 0.003, 0.005, 30, 110, 200, 7))
+def pruner_of(module: nn.Module, config: PruningConfig, *, total: int = 100, epoch: int = 10, **options) -> Pruner:
+    return Pruner.of(module, config, total_steps=total, steps_per_epoch=epoch, **options)
 
 
-def test_theta_of_the_papers_run_follows_from_q():
-    schedule = NarangThreshold.from_quantile(q=1.0, **PAPER)
-    assert schedule.slope == pytest.approx(0.003157, abs=5e-7)
-    assert schedule.slope_ramp == pytest.approx(1.5 * schedule.slope)
-    assert schedule(schedule.last_update) == pytest.approx(1.0, abs=0.01)
-
-
-def test_bounds_are_strict():
-    schedule = NarangThreshold(start=100, ramp=200, end=300, slope=1, slope_ramp=2, every=100)
-    assert schedule(100) is None and schedule(300) is None
-    assert schedule(200) is not None and schedule.last_update == 200
-
-
-@pytest.mark.parametrize(
-    "settings, words",
-    [
-        ({"start": 200, "ramp": 100, "end": 300}, "start 200, ramp 100"),
-        ({"start": 10, "ramp": 20, "end": 20}, "ramp 20, end 20"),
-        ({"start": 10, "ramp": 20, "end": 90, "every": 100}, "nothing would ever be pruned"),
-        ({"start": 10, "ramp": 20, "end": 90, "every": 0}, "every = 0"),
-    ],
-)
-def test_impossible_schedules_are_refused_with_their_numbers(settings, words):
-    with pytest.raises(InputError, match=words):
-        NarangThreshold.from_quantile(0.1, **settings)
+def once(goal: Goal, **settings) -> PruningConfig:
+    """Prune linear layers at step 1 of 100."""
+    return PruningConfig(linear=goal, schedule=Hard("hard", at=0.01), **settings)
 
 
 @pytest.mark.parametrize(
     "make, words",
     [
-        (lambda: ThresholdConfig(), "exactly one"),
-        (lambda: ThresholdConfig(q=0.1, sparsity=0.9), "exactly one"),
-        (lambda: ThresholdConfig(q=-0.1), "q = -0.1"),
-        (lambda: ThresholdConfig(sparsity=1.0), "no weight would be left"),
-        (lambda: ThresholdConfig(q=0.1, percentile=1.0), "percentile = 1.0"),
+        (lambda: Goal(), "exactly one"),
+        (lambda: Goal(q=0.1, sparsity=0.9), "exactly one"),
+        (lambda: Goal(q=-0.1), "q = -0.1"),
+        (lambda: Goal(deviations=float("nan")), "deviations = nan"),
+        (lambda: Goal(sparsity=1.0), "no weight would be left"),
+        (lambda: Goal(q=0.1, percentile=1.0), "percentile = 1.0"),
         (lambda: PruningConfig(), "leave `pruning` out"),
-        (lambda: PruningConfig(TARGET, ramp=0.6), "ramp 0.6, end 0.5"),
-        (lambda: PruningConfig(TARGET, end=1.5), "end 1.5"),
-        (lambda: PruningConfig(TARGET, phi_ratio=0), "phi_ratio = 0"),
-        (lambda: NarangThreshold.from_quantile(0.0, 1, 2, 3, 1), "q = 0.0"),
+        (lambda: Narang(ramp=0.6), "ramp 0.6, end 0.5"),
+        (lambda: Narang(end=1.5), "end 1.5"),
+        (lambda: Narang(phi_ratio=0), "phi_ratio = 0"),
+        (lambda: Cubic("cubic", end=1.2), "end = 1.2"),
+        (lambda: Hard("hard", at=0), "at = 0"),
+        (lambda: Iterative("iterative", start=0.9, end=0.8), "3 rounds from 0.9 to 0.8"),
+        (lambda: Iterative("iterative", retrain_rate=0), "retrain_rate = 0"),
+        (lambda: Lottery("lottery", share=1.0), "share = 1.0"),
+        (lambda: Lottery("lottery", rewind_epoch=-1), "rewind_epoch = -1"),
+        (lambda: PruningConfig(TARGET, taper=1.0), "taper = 1.0"),
+        (lambda: PruningConfig(TARGET, taper=0.1, scope="layer"), "set scope: kind"),
+        (lambda: PruningConfig(TARGET, Goal(sparsity=0.5), scope="global"), "recurrent, linear need the same goal"),
+        (lambda: PruningConfig(TARGET, group_lasso=0.1), "needs blocks"),
+        (lambda: PruningConfig(TARGET, pattern=TwoOfFour("2:4")), "sparsity of 0.9 cannot be reached"),
+        (lambda: PruningConfig(Goal(q=0.1), schedule=EVERY_STEP), "recurrent has q as its goal, but cubic"),
+        (lambda: PruningConfig(Goal(deviations=1)), "narang pruning takes q or dense or sparsity"),
     ],
 )
 def test_impossible_configs_are_refused_with_the_value(make, words):
@@ -82,37 +70,75 @@ def test_impossible_configs_are_refused_with_the_value(make, words):
         make()
 
 
-def test_heuristics_of_table_1_place_start_ramp_and_end():
-    schedule = PruningConfig(TARGET).schedule(0.1, steps_per_epoch=2750, total_steps=55000)
-    assert (schedule.start, schedule.ramp, schedule.end, schedule.every) == (2750, 13750, 27500, 100)
+@pytest.mark.parametrize(
+    "config, words",
+    [
+        (PruningConfig(convolution=TARGET), "given for convolution layers, but the network has none"),
+        (PruningConfig(TARGET, schedule=Narang(start_epoch=4)), "start 40, ramp 25"),
+        (PruningConfig(TARGET, schedule=Cubic("cubic", start_epoch=9)), "starts at step 90 and ends at step 50 of 100"),
+        (PruningConfig(TARGET, schedule=Narang(every=100)), "no multiple of every = 100"),
+        (PruningConfig(TARGET, include=("*hh*", "*nonsense*")), r"'\*nonsense\*' matches no weight. .* weight_ih_l0"),
+        (PruningConfig(TARGET, exclude=("nothing",)), "'nothing' matches no weight"),
+        (PruningConfig(TARGET, exclude=("*weight*",)), "none that include and exclude leave"),
+        (PruningConfig(TARGET, schedule=Narang(every=1), pattern=Blocks("blocks", 7, 1)), "7 x 1 do not tile"),
+        (PruningConfig(TARGET, schedule=Narang(every=1), pattern=Balanced("balanced", 3)), "gates of 3 groups"),
+        (PruningConfig(Goal(q=0.1), schedule=Narang(every=2, phi_ratio=20)), "prune everything"),
+        (PruningConfig(TARGET, schedule=Lottery("lottery", share=0.01)), "230 rounds"),
+        (PruningConfig(Goal(dense="runs/dense")), "cannot be read here"),
+    ],
+)
+def test_plans_that_do_not_fit_the_network_or_its_training_are_refused_beforehand(config, words):
+    with pytest.raises(InputError, match=words):
+        pruner_of(nn.GRU(6, 4), config)
 
 
 @pytest.mark.parametrize("cell, per_layer", [("gru", 4), ("lstm", 4), ("rnn", 4), ("clipped_rnn", 3)])
-def test_recurrent_matrices_are_prunable_and_biases_norms_convolutions_and_head_are_not(cell, per_layer):
-    config = NetworkConfig((ConvolutionConfig(4, (5, 5)),), cell=cell, layers=2, hidden=8, fully_connected=6)
-    found = prunable_parameters(Network(config, bins=10, labels=5))
-    assert len(found["recurrent"]) == 2 * per_layer
-    assert all("weight" in name and parameter.dim() == 2 for name, parameter in found["recurrent"].items())
-    assert list(found["linear"]) == ["fully_connected.linear.weight"]
+def test_matrices_of_recurrent_layers_are_prunable_and_biases_norms_and_head_are_not(cell, per_layer):
+    config = NetworkConfig(
+        convolutions=(ConvolutionConfig(4, (5, 5)),), cell=cell, layers=2, hidden=8, fully_connected=6
+    )
+    found = prunable_weights(Network(config, bins=10, labels=5))
+    kinds = [weight.kind for weight in found]
+    assert kinds == ["convolution"] + ["recurrent"] * 2 * per_layer + ["linear"]
+    assert found[-1].name == "fully_connected.linear.weight"
+    gates = {"gru": 3, "lstm": 4}.get(cell, 1)
+    assert {len(weight.gates) for weight in found if weight.kind == "recurrent"} == {gates}
 
 
-def test_quantile_prunes_exactly_the_share():
-    weights = [torch.randn(30, 20), torch.randn(40, 10)]
-    threshold = magnitude_quantile(weights, 0.9)
-    below = sum(int((weight.abs() < threshold).sum()) for weight in weights)
-    assert below == 900
+def test_convolutions_and_attention_of_torchaudios_encoders_are_prunable():
+    conformer = torchaudio.models.Conformer(8, 2, 16, 1, 3)
+    letters = torchaudio.models.Wav2Letter(num_classes=5, input_type="mfcc", num_features=8)
+    kinds = {weight.name: weight.kind for weight in prunable_weights(conformer)}
+    assert kinds["conformer_layers.0.self_attn.in_proj_weight"] == "linear"
+    assert kinds["conformer_layers.0.self_attn.out_proj.weight"] == "linear"
+    assert sum(kind == "convolution" for kind in kinds.values()) == 3
+    hard = Hard("hard", at=0.01)
+    config = PruningConfig(convolution=TARGET, schedule=hard, scope="layer", exclude=("acoustic_model.0.weight",))
+    pruner = pruner_of(letters, config)
+    pruner.step(1)
+    assert pruner.sparsity() == pytest.approx(0.9, abs=1e-4)
+    first, *rest = [p for p in letters.parameters() if p.dim() == 3]
+    assert sparsity([first]) == 0 and all(sparsity([p]) > 0.3 for p in rest)
 
 
-def tiny_pruner(rule) -> tuple[nn.Linear, Pruner]:
-    layer = nn.Linear(6, 5)
-    return layer, Pruner({"linear": {"weight": layer.weight}}, {"linear": rule})
+def test_names_choose_weights_of_unknown_modules_too():
+    module = nn.ModuleDict({"table": nn.Embedding(4, 4), "first": nn.Linear(4, 4), "second": nn.Linear(4, 4)})
+    assert [weight.name for weight in prunable_weights(module)] == ["first.weight", "second.weight"]
+    assert [weight.name for weight in prunable_weights(module, include=["table*"])] == ["table.weight"]
+    assert [weight.name for weight in prunable_weights(module, exclude=["first*"])] == ["second.weight"]
+
+
+def test_heuristics_of_table_1_place_start_ramp_and_end():
+    pruner = pruner_of(nn.GRU(4, 4), PruningConfig(TARGET), total=55000, epoch=2750)
+    schedule = pruner.groups[0].rule.schedule
+    assert (schedule.start, schedule.ramp, schedule.end, schedule.every) == (2750, 13750, 27500, 100)
 
 
 def test_masks_freeze_after_the_last_update_and_zeros_stay_exact_with_adamw():
-    schedule = NarangThreshold.from_quantile(0.25, start=2, ramp=10, end=20, every=3)
-    layer, pruner = tiny_pruner(lambda step, _: schedule(step))
+    layer, teacher = nn.Linear(6, 5), nn.Linear(6, 5)
+    schedule = Narang(start_epoch=0.2, ramp=0.1, end=0.2, every=3)
+    pruner = pruner_of(layer, PruningConfig(linear=Goal(q=0.25), schedule=schedule))
     optimizer = torch.optim.AdamW(layer.parameters(), lr=0.01)
-    teacher = nn.Linear(6, 5)
     patterns = []
     for step in range(1, 41):
         optimizer.zero_grad()
@@ -129,66 +155,165 @@ def test_masks_freeze_after_the_last_update_and_zeros_stay_exact_with_adamw():
     assert all(torch.equal(pattern, patterns[19]) for pattern in patterns[20:])
 
 
-def test_a_pruned_weight_returns_when_one_update_alone_exceeds_the_threshold():
-    layer, pruner = tiny_pruner(lambda step, _: 0.1 if step in (1, 3) else None)
-    layer.weight.data.fill_(0.5)
-    layer.weight.data[0, 0] = 0.01
-    layer.weight.data[0, 1] = 0.01
+def returning_weights(config: PruningConfig) -> list[float]:
+    """Two weights pruned at step 1; before the update at step 2 one is moved beyond the threshold, one is not."""
+    layer = nn.Linear(6, 5)
+    layer.weight.data = torch.linspace(1, 30, 30).view(5, 6)
+    pruner = pruner_of(layer, config)
     pruner.step(1)
     assert layer.weight[0, 0] == 0
-    layer.weight.data[0, 0] += 0.3  # an ungated gradient at work
-    pruner.step(2)
-    assert layer.weight[0, 0] == 0, "between two updates of the mask it is held at zero"
-    layer.weight.data[0, 0] += 0.3
+    layer.weight.data[0, 0] += 40
     layer.weight.data[0, 1] += 0.05
-    pruner.step(3)
-    assert layer.weight[0, 0].item() == pytest.approx(0.3)
-    assert layer.weight[0, 1] == 0
+    pruner.step(2)
+    return layer.weight[0, :2].tolist()
 
 
-def test_target_sparsity_is_met_at_the_end_while_weights_drift():
-    shape = NarangThreshold.from_quantile(1.0, start=0, ramp=20, end=60, every=4)
-    layer = nn.Linear(100, 100)
-    pruner = Pruner({"linear": {"weight": layer.weight}}, {"linear": TargetThreshold(0.9, shape)})
+def test_a_pruned_weight_returns_when_one_update_alone_exceeds_the_threshold():
+    schedule = Cubic("cubic", start_epoch=0.1, end=0.02, every=1, initial=0.3)
+    assert returning_weights(PruningConfig(linear=Goal(sparsity=0.5), schedule=schedule, masked_updates=True)) == [
+        40,
+        0,
+    ]
+    assert returning_weights(PruningConfig(linear=Goal(sparsity=0.5), schedule=schedule)) == [0, 0]
+
+
+def test_between_two_updates_a_pruned_weight_is_held_at_zero():
+    layer = nn.Linear(6, 5)
+    pruner = pruner_of(layer, once(Goal(sparsity=0.5)))
+    pruner.step(1)
+    held = pruner.pruned["weight"].clone()
+    layer.weight.data += 0.3
+    pruner.step(2)
+    assert (layer.weight[held] == 0).all() and (layer.weight[~held] != 0).all()
+
+
+def test_without_updates_of_masked_weights_their_gradients_are_gone_before_clipping():
+    layer = nn.Linear(6, 5)
+    pruner = pruner_of(layer, once(Goal(sparsity=0.5)))
+    pruner.step(1)
+    layer(torch.randn(3, 6)).sum().backward()
+    pruner.before_step(2)
+    assert (layer.weight.grad[pruner.pruned["weight"]] == 0).all()
+    assert (layer.weight.grad[~pruner.pruned["weight"]] != 0).all()
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Narang(every=4),
+        Cubic("cubic", every=4),
+        Cubic("cubic", every=4, exponent=1),
+        Hard("hard"),
+        Iterative("iterative"),
+        Lottery("lottery", share=0.5),
+    ],
+    ids=lambda schedule: schedule.method,
+)
+@pytest.mark.parametrize("scope", ["kind", "layer", "global"])
+def test_target_sparsity_is_met_at_the_end_while_weights_drift(schedule, scope):
+    module = nn.Sequential(nn.Linear(50, 100), nn.Linear(100, 50))
+    module[1].weight.data *= 3
+    pruner = pruner_of(module, PruningConfig(linear=TARGET, schedule=schedule, scope=scope))
     reached = []
-    for step in range(1, 80):
-        layer.weight.data += 0.01 * torch.randn(100, 100)
+    for step in range(1, 101):
+        for layer in module:
+            layer.weight.data += 0.01 * torch.randn(layer.weight.shape)
         pruner.step(step)
         reached.append(pruner.sparsity())
-    assert reached[55] == pytest.approx(0.9, abs=1e-4)
-    assert reached[-1] == reached[55]
-    assert reached[10] < 0.5
+    assert reached[pruner.last_update - 1] == pytest.approx(0.9, abs=1e-4)
+    assert reached[-1] == reached[pruner.last_update - 1]
+    each = [sparsity([layer.weight]) for layer in module]
+    assert each[0] - each[1] == pytest.approx(0, abs=1e-4) if scope == "layer" else each[0] > each[1] + 0.05
+
+
+@pytest.mark.parametrize("pattern", [Blocks("blocks", 8, 1), Blocks("blocks", 4, 4, "mean"), Balanced("balanced", 2)])
+def test_target_sparsity_is_met_in_patterns(pattern):
+    layer = nn.GRU(40, 80)
+    pruner = pruner_of(layer, PruningConfig(TARGET, schedule=Cubic("cubic", every=10), pattern=pattern))
+    for step in range(1, 60):
+        pruner.step(step)
+    assert pruner.sparsity() == pytest.approx(0.9, abs=0.002)
+
+
+def test_deviations_prune_below_the_factor_of_what_is_left():
+    layer = nn.Linear(60, 50)
+    layer.weight.data.normal_()
+    pruner = pruner_of(layer, PruningConfig(linear=Goal(deviations=0.8), schedule=Iterative("iterative", rounds=2)))
+    expected = layer.weight.detach().clone()
+    for step in (40, 80):
+        left = expected[expected != 0]
+        limit = 0.8 * left.square().mean().sqrt()
+        assert not pruner.step(step - 1)
+        assert pruner.step(step) and pruner.thresholds["linear"] == pytest.approx(limit.item(), rel=1e-5)
+        expected[expected.abs() < limit] = 0
+        assert torch.equal(layer.weight, expected)
+
+
+def test_a_taper_prunes_the_last_layer_less():
+    module = nn.Sequential(*[nn.Linear(50, 50) for _ in range(3)])
+    for layer in module:
+        layer.weight.data.normal_()
+    pruner = pruner_of(module, once(Goal(q=1.0), taper=0.4))
+    pruner.step(1)
+    for layer, limit in zip(module, (1.0, 0.8, 0.6)):
+        assert layer.weight[layer.weight != 0].abs().min() >= limit
+        assert sparsity([layer.weight]) == pytest.approx(torch.erf(torch.tensor(limit / 2**0.5)).item(), abs=0.03)
+    met = pruner_of(module, once(TARGET, taper=0.4))
+    met.step(1)
+    assert met.sparsity() == pytest.approx(0.9, abs=1e-3)
+
+
+def test_q_is_measured_on_a_dense_module_in_the_units_that_are_pruned():
+    dense, layer = nn.Linear(40, 80), nn.Linear(40, 80)
+    config = once(Goal(dense="runs/dense", percentile=0.7), pattern=Blocks("blocks", 8, 1))
+    pruner = pruner_of(layer, config, load_dense=lambda path: dense)
+    pruner.step(1)
+    blocks = dense.weight.abs().view(10, 8, 40).amax(1).flatten()
+    assert pruner.thresholds["linear"] == blocks.sort().values[280].item()
+    with pytest.raises(InputError, match="has no 0 weights to measure"):
+        named = nn.Sequential(layer)
+        pruner_of(named, once(Goal(dense="runs/dense"), scope="layer"), load_dense=lambda path: dense)
+
+
+def test_the_gradient_of_the_group_lasso_is_that_of_the_sum_of_block_norms():
+    layer = nn.Linear(12, 8)
+    with torch.no_grad():
+        layer.weight[:4, :4] = 0  # a block of zeros has no direction to go
+    blocks = Blocks("blocks", 4, 4)
+    tiles = layer.weight.view(2, 4, 3, 4).square().sum((1, 3))
+    tiles[tiles > 0].sqrt().sum().backward()
+    pruner = pruner_of(layer, once(Goal(sparsity=0.5), pattern=blocks, group_lasso=0.1))
+    torch.testing.assert_close(lasso_gradient(pruner.weights[0], blocks), layer.weight.grad)
+    expected = 1.1 * layer.weight.grad
+    pruner.before_step(1)
+    torch.testing.assert_close(layer.weight.grad, expected)
+    pruner.before_step(2)
+    torch.testing.assert_close(layer.weight.grad, expected)  # masks are frozen, the penalty is over
 
 
 def test_nothing_left_is_refused_with_the_numbers():
-    layer, pruner = tiny_pruner(lambda step, _: 5.0)
+    layer = nn.Linear(6, 5)
     before = layer.weight.clone()
     with pytest.raises(InputError, match="step 1 the threshold 5 exceeds every weight of weight"):
-        pruner.step(1)
+        pruner_of(layer, once(Goal(q=5.0))).step(1)
     assert torch.equal(layer.weight, before)
-
-
-def test_rules_for_layers_that_are_not_there_are_refused():
-    with pytest.raises(InputError, match="given for linear layers"):
-        Pruner(prunable_parameters(nn.GRU(3, 3)), {"linear": lambda step, _: None})
 
 
 def test_pruning_keeps_names_and_flat_weights_of_a_fused_layer():
     layer = nn.LSTM(5, 4)
     names, pointers = list(layer.state_dict()), [weight.data_ptr() for weight in layer.all_weights[0]]
-    pruner = Pruner(prunable_parameters(layer), {"recurrent": lambda step, _: 0.2})
-    pruner.step(1)
+    pruner_of(layer, PruningConfig(Goal(q=0.2), schedule=Hard("hard", at=0.01))).step(1)
     assert list(layer.state_dict()) == names
     assert [weight.data_ptr() for weight in layer.all_weights[0]] == pointers
     assert sparsity([layer.weight_hh_l0]) > 0
 
 
 def test_state_round_trip_goes_on_with_the_same_masks():
-    torch.manual_seed(3)
-    _, pruner = tiny_pruner(lambda step, _: 0.2 if step == 1 else None)
+    config = once(Goal(sparsity=0.4))
+    pruner = pruner_of(nn.Linear(6, 5), config)
     pruner.step(1)
-    _, other = tiny_pruner(lambda step, _: None)
+    other = pruner_of(nn.Linear(6, 5), config)
     other.load_state_dict(pruner.state_dict())
-    assert torch.equal(other.pruned["weight"], pruner.pruned["weight"]) and other.thresholds == {"linear": 0.2}
+    assert torch.equal(other.pruned["weight"], pruner.pruned["weight"]) and other.thresholds == pruner.thresholds
     with pytest.raises(InputError, match="does not fit"):
         other.load_state_dict({"pruned": {"weight": torch.ones(2, 2, dtype=torch.bool)}, "thresholds": {}})

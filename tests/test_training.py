@@ -21,7 +21,8 @@ from deepspeech_sparse.corpora.manifest import Utterance, read_manifest, write_m
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.features import FeaturesConfig
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig
-from deepspeech_sparse.pruning import PruningConfig, ThresholdConfig, sparsity
+from deepspeech_sparse.pruning import Goal, Lottery, Narang, PruningConfig, sparsity
+from deepspeech_sparse.pruning.quantile import size_quantile
 from deepspeech_sparse.runs import load_run, train
 from deepspeech_sparse.training import OptimizerConfig, ctc_loss
 
@@ -35,7 +36,7 @@ def tiny(tones) -> RunConfig:
         augment=AugmentConfig(),
         network=NetworkConfig((ConvolutionConfig(4, (5, 5), (2, 2)),), layers=1, hidden=12, dropout=0.2),
         optimizer=OptimizerConfig(learning_rate=0.01),
-        pruning=PruningConfig(ThresholdConfig(sparsity=0.8), every=2, ramp=0.3, end=0.8),
+        pruning=PruningConfig(Goal(sparsity=0.8), schedule=Narang(every=2, ramp=0.3, end=0.8)),
         alphabet="abc",
         epochs=4,
         checkpoint_every=3,
@@ -149,9 +150,20 @@ def test_pruned_weights_are_zero_in_the_checkpoint_and_meet_the_target(unbroken)
 def test_the_best_checkpoint_of_a_pruned_run_is_fully_pruned(unbroken):
     """A lower error rate from before the end of pruning belongs to a denser network and does not count."""
     step = load_checkpoint(unbroken / "checkpoints" / "best.ckpt")["global_step"]
-    assert step >= 0.8 * load_checkpoint(unbroken / "checkpoints" / "last.ckpt")["global_step"]
+    assert step >= 18  # the last multiple of `every` before 80 % of 24 steps
     matrices = [w for n, w in load_run(unbroken).named_parameters() if "cell.weight" in n]
     assert sparsity(matrices) == pytest.approx(0.8, abs=0.01)
+
+
+def test_every_round_of_a_lottery_runs_through_the_whole_learning_rate_schedule(tiny, tmp_path):
+    """3 rounds of 8 steps: the rate is at its end at the end of each, not only of the last."""
+    pruning = PruningConfig(Goal(sparsity=0.8), schedule=Lottery("lottery", share=0.56))
+    run = train(dataclasses.replace(tiny, pruning=pruning, spec_augment=None), tmp_path)
+    states = load_checkpoint(run / "checkpoints" / "last.ckpt")
+    assert states["lr_schedulers"][0]["last_epoch"] == 8 and states["global_step"] == 24
+    assert states["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(1e-5)
+    module = load_run(run)
+    assert sparsity([w for n, w in module.named_parameters() if "cell.weight" in n]) == pytest.approx(0.8, abs=0.01)
 
 
 def test_metrics_show_loss_falling_and_sparsity_rising(unbroken):
@@ -159,6 +171,7 @@ def test_metrics_show_loss_falling_and_sparsity_rising(unbroken):
     table = {name: [float(row[index]) for row in rows] for index, name in enumerate(header)}
     assert table["loss"][-1] < table["loss"][0]
     assert table["sparsity"] == sorted(table["sparsity"]) and table["sparsity"][-1] > 0.75
+    assert table["threshold"][0] < table["threshold"][-1]
     assert any(unbroken.glob("tensorboard/events*"))
 
 
@@ -266,18 +279,17 @@ def test_a_folder_with_a_run_is_not_overwritten_and_another_config_is_not_resume
 
 def test_thresholds_follow_from_a_trained_dense_run(tiny, tmp_path, unbroken):
     """q = 90th percentile of |w| of a trained network; the threshold ends near it."""
-    pruning = PruningConfig(ThresholdConfig(dense=unbroken, percentile=0.9), every=2, ramp=0.3, end=0.8)
+    pruning = PruningConfig(Goal(dense=unbroken, percentile=0.9), schedule=Narang(every=2, ramp=0.3, end=0.8))
     run = train(dataclasses.replace(tiny, pruning=pruning), tmp_path)
     module = load_run(unbroken)
-    magnitudes = torch.cat([w.abs().flatten() for n, w in module.named_parameters() if "cell.weight" in n])
-    q = magnitudes.kthvalue(math.floor(0.9 * len(magnitudes)) + 1).values.item()
+    q = size_quantile([w.detach().abs() for n, w in module.named_parameters() if "cell.weight" in n], 0.9)
     states = load_checkpoint(run / "checkpoints" / "last.ckpt")["callbacks"]
     reached = next(state for name, state in states.items() if "GradualPruning" in name)["thresholds"]["recurrent"]
     assert 0.7 * q < reached < 1.1 * q
 
 
 def test_a_schedule_that_would_prune_everything_is_refused_before_training(tiny, tmp_path):
-    pruning = PruningConfig(ThresholdConfig(q=0.1), every=2, start_epoch=0.2, phi_ratio=20)
+    pruning = PruningConfig(Goal(q=0.1), schedule=Narang(every=2, start_epoch=0.2, phi_ratio=20))
     with pytest.raises(InputError, match=r"prune everything.*phi ="):
         train(dataclasses.replace(tiny, pruning=pruning), tmp_path)
     assert not (tmp_path / "checkpoints").exists()

@@ -28,13 +28,13 @@ from typing import Any, Protocol
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..config import ModelConfig, config_from_dict
 from ..errors import InputError
 from ..features import FeaturesConfig, FrontEnd
 from ..files import write_whole
-from ..model import Network
+from ..model import network_of
 from ..text import Alphabet
 
 FORMAT = 1
@@ -47,7 +47,7 @@ class Recognition(Protocol):
     """Anything with the two parts of a recognizer: `SpeechRecognition` of a training, or `Model`."""
 
     front_end: FrontEnd
-    network: Network
+    network: nn.Module
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Model:
     """A trained model, ready for use: modules in eval mode."""
 
     front_end: FrontEnd
-    network: Network
+    network: nn.Module
     config: ModelConfig
     provenance: dict[str, Any]
 
@@ -209,7 +209,7 @@ def read_config(values: dict, path: str | Path) -> ModelConfig:
         raise InputError(f"{path}: its config makes no sense ({error}); export the run again") from error
 
 
-def build(config: ModelConfig, tensors: Mapping[str, Any], name: str | Path) -> tuple[Network, FrontEnd]:
+def build(config: ModelConfig, tensors: Mapping[str, Any], name: str | Path) -> tuple[nn.Module, FrontEnd]:
     """The network, its weights without memory yet, and the front end of `config`.
 
     A config from a stranger may ask for terabytes or a billion layers: the tensors that are really there bound both.
@@ -224,7 +224,7 @@ def build(config: ModelConfig, tensors: Mapping[str, Any], name: str | Path) -> 
         )
     try:
         with torch.device("meta"):
-            network = Network(config.network, config.features.bins, Alphabet(config.alphabet).size)
+            network = network_of(config.network, config.features.bins, Alphabet(config.alphabet).size)
         return network, FrontEnd(config.features)
     except (RuntimeError, OverflowError, TypeError, MemoryError) as error:
         raise InputError(f"{absurd} ({str(error).splitlines()[0]}); export the run again") from error
@@ -237,7 +237,7 @@ def front_end_entries(features: FeaturesConfig) -> int:
 
 
 def refuse_other_shapes(
-    shapes: Mapping[str, tuple[int, ...]], network: Network, front_end: FrontEnd, name: str | Path
+    shapes: Mapping[str, tuple[int, ...]], network: nn.Module, front_end: FrontEnd, name: str | Path
 ) -> None:
     """InputError unless the tensors are exactly those of the modules."""
     expected = {f"network.{key}": tuple(tensor.shape) for key, tensor in network.state_dict().items()}

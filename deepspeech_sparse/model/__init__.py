@@ -1,9 +1,17 @@
-"""The network: masked convolutions, recurrent layers, an optional lookahead convolution and the CTC head.
+"""The network: masked convolutions, then recurrent layers or a Conformer, and the CTC head; or Wav2Letter.
 
 Symbols, once for the whole package: B batch, T frames, F bins, C channels, H hidden units, V labels.
 """
 
-from .config import ConvolutionConfig, NetworkConfig
-from .network import Network
+from .config import AnyNetworkConfig, ConformerConfig, ConvolutionConfig, NetworkConfig, Wav2LetterConfig
+from .network import Network, network_of
 
-__all__ = ["ConvolutionConfig", "Network", "NetworkConfig"]
+__all__ = [
+    "AnyNetworkConfig",
+    "ConformerConfig",
+    "ConvolutionConfig",
+    "Network",
+    "NetworkConfig",
+    "Wav2LetterConfig",
+    "network_of",
+]

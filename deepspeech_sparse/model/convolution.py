@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from .config import ConvolutionConfig
-from .masking import SequenceNorm, clipped_relu
+from .masking import SequenceNorm, clipped_relu, frame_mask
 
 
 class MaskedConvolution(nn.Module):
@@ -38,3 +38,31 @@ class MaskedConvolution(nn.Module):
         x = self.convolution(x.transpose(1, 2)).transpose(1, 2)  # (B, T', C', F')
         frames = self.output_frames(frames)
         return clipped_relu(self.norm(x, frames)), frames
+
+
+class Convolutions(nn.ModuleList):
+    """The convolutions at the bottom, in order, and their channels and bins side by side.
+
+    Shapes:
+        features (B, T, F), frames (B,) -> (B, T', C * F'), frames (B,); zeros after each length
+    """
+
+    def __init__(self, configs: tuple[ConvolutionConfig, ...], bins: int) -> None:
+        channels = [1, *(config.channels for config in configs)]
+        super().__init__(MaskedConvolution(channels_in, config) for channels_in, config in zip(channels, configs))
+        for config in configs:
+            bins = -(-bins // config.stride[0])
+        self.features = channels[-1] * bins  # C * F'
+
+    def output_frames(self, frames):
+        """Output frames for input frames, an int or a tensor of ints."""
+        for convolution in self:
+            frames = convolution.output_frames(frames)
+        return frames
+
+    def forward(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        x = features * frame_mask(frames, features.shape[1])[..., None]
+        x = x.unsqueeze(2)  # (B, T, C = 1, F)
+        for convolution in self:
+            x, frames = convolution(x, frames)
+        return x.flatten(2), frames

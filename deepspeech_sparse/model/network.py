@@ -1,12 +1,18 @@
-"""The whole network: features in, one score per label and output frame out."""
+"""The whole network: features in, one score per label and output frame out.
+
+The recurrent one is here, the others are in `conformer.py` and `wav2letter.py`; `network_of` picks. All have
+`output_frames`, and a last layer called `head`.
+"""
 
 from torch import Tensor, nn
 
-from .config import NetworkConfig
-from .convolution import MaskedConvolution
+from .config import AnyNetworkConfig, ConformerConfig, NetworkConfig, Wav2LetterConfig
+from .conformer import ConformerNetwork
+from .convolution import Convolutions
 from .lookahead import Lookahead
-from .masking import SequenceNorm, clipped_relu, frame_mask
+from .masking import SequenceNorm, clipped_relu
 from .recurrent import recurrent_layer
+from .wav2letter import Wav2LetterNetwork
 
 
 class FullyConnected(nn.Module):
@@ -37,14 +43,8 @@ class Network(nn.Module):
 
     def __init__(self, config: NetworkConfig, bins: int, labels: int) -> None:
         super().__init__()
-        channels = [1, *(convolution.channels for convolution in config.convolutions)]
-        self.convolutions = nn.ModuleList(
-            MaskedConvolution(channels_in, convolution)
-            for channels_in, convolution in zip(channels, config.convolutions)
-        )
-        for convolution in config.convolutions:
-            bins = -(-bins // convolution.stride[0])
-        widths = [channels[-1] * bins, *[config.recurrent_features] * (config.layers - 1)]
+        self.convolutions = Convolutions(config.convolutions, bins)
+        widths = [self.convolutions.features, *[config.recurrent_features] * (config.layers - 1)]
         self.recurrent = nn.ModuleList(
             recurrent_layer(width, config, first=index == 0) for index, width in enumerate(widths)
         )
@@ -56,16 +56,10 @@ class Network(nn.Module):
 
     def output_frames(self, frames):
         """Output frames for input frames, an int or a tensor of ints."""
-        for convolution in self.convolutions:
-            frames = convolution.output_frames(frames)
-        return frames
+        return self.convolutions.output_frames(frames)
 
     def forward(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        x = features * frame_mask(frames, features.shape[1])[..., None]
-        x = x.unsqueeze(2)  # (B, T, C = 1, F)
-        for convolution in self.convolutions:
-            x, frames = convolution(x, frames)
-        x = x.flatten(2)  # (B, T', C * F')
+        x, frames = self.convolutions(features, frames)
         for layer in self.recurrent:
             x = self.dropout(layer(x, frames))
         if self.lookahead is not None:
@@ -73,3 +67,17 @@ class Network(nn.Module):
         if self.fully_connected is not None:
             x = self.fully_connected(x, frames)
         return self.head(x), frames
+
+
+def network_of(config: AnyNetworkConfig, bins: int, labels: int) -> Network | ConformerNetwork | Wav2LetterNetwork:
+    """The network of a config.
+
+    Args:
+        bins: features per frame (F)
+        labels: size of the alphabet with the blank (V)
+    """
+    if isinstance(config, ConformerConfig):
+        return ConformerNetwork(config, bins, labels)
+    if isinstance(config, Wav2LetterConfig):
+        return Wav2LetterNetwork(bins, labels)
+    return Network(config, bins, labels)

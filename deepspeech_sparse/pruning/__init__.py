@@ -1,16 +1,26 @@
-"""Gradual pruning while training: schedules say when, the pruner says which weights, the callback says now."""
+"""Pruning while training: schedules say when, patterns and the pruner which weights, the callback says now."""
 
 from .callback import GradualPruning
-from .config import PruningConfig, ThresholdConfig
-from .pruner import Pruner, prunable_parameters, sparsity
-from .schedules import NarangThreshold
+from .config import Cubic, Goal, Hard, Iterative, Lottery, Narang, PruningConfig
+from .patterns import Balanced, Blocks, Single, TwoOfFour
+from .pruner import Pruner, sparsity
+from .weights import Weight, prunable_weights
 
 __all__ = [
+    "Balanced",
+    "Blocks",
+    "Cubic",
+    "Goal",
     "GradualPruning",
-    "NarangThreshold",
+    "Hard",
+    "Iterative",
+    "Lottery",
+    "Narang",
     "Pruner",
     "PruningConfig",
-    "ThresholdConfig",
-    "prunable_parameters",
+    "Single",
+    "TwoOfFour",
+    "Weight",
+    "prunable_weights",
     "sparsity",
 ]

@@ -1,53 +1,134 @@
-"""Gradual pruning inside a Lightning training: after every optimizer step, in every checkpoint."""
+"""Pruning inside a Lightning training: around every optimizer step, in every checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import lightning as L
+from torch import nn
 
-from .pruner import Pruner, ThresholdRule, prunable_parameters
+from .config import Iterative, Lottery, PruningConfig
+from .plan import Length, iterative_steps, lottery_rounds, rewind_step, round_length
+from .pruner import Pruner
+from .rewind import Rewind, scale_learning_rate
 
 
 class GradualPruning(L.Callback):
-    """Prunes a module while it learns.
+    """Prunes any LightningModule while it learns.
 
     Args:
-        rules: threshold rule by layer type ("recurrent", "linear"), see `Pruner`
-        exclude: submodules to leave dense
+        config: what to prune, how far, when
+        total_steps: optimizer steps of the whole training; by default what the trainer says
+        steps_per_epoch: optimizer steps of an epoch; by default total_steps / max_epochs
+        load_dense: reads the dense module that a goal's `dense` names
 
-    Logs `sparsity` and `threshold/<layer type>`. Masks and thresholds live in the checkpoint; a resumed run goes on
-    bit-exactly, in the middle of the ramp too.
+    Logs `sparsity` and `threshold/<group>` at every mask update. Masks, thresholds and the snapshot that lottery
+    tickets rewind to live in the checkpoint; a resumed run goes on bit-exactly, in the middle of any schedule.
+
+    Example, in a training of your own:
+        pruning = GradualPruning(PruningConfig(recurrent=Goal(sparsity=0.9)))
+        trainer = L.Trainer(max_epochs=20, callbacks=[pruning])
+        trainer.fit(module)
     """
 
-    def __init__(self, rules: Mapping[str, ThresholdRule], *, exclude: tuple[str, ...] = ("head",)) -> None:
-        self.rules = rules
-        self.exclude = exclude
+    def __init__(
+        self,
+        config: PruningConfig,
+        *,
+        total_steps: int | None = None,
+        steps_per_epoch: float | None = None,
+        load_dense: Callable[[Path], nn.Module] | None = None,
+    ) -> None:
+        self.config = config
+        self.length = None if total_steps is None else Length(total_steps, steps_per_epoch or total_steps)
+        self.load_dense = load_dense
         self.pruner: Pruner | None = None
+        self.rewind = Rewind()
         self.restored: dict | None = None
         self.last_step = 0
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if stage == "fit":  # before any training: a rule without layers is refused here
-            self.pruner = Pruner(prunable_parameters(pl_module, exclude=self.exclude), self.rules)
+    def prepare(self, module: nn.Module) -> None:
+        """Make the pruner of `module`; done by the training itself where nobody did it before.
+
+        Raises:
+            InputError: whatever the config asks for in vain, with the numbers
+        """
+        self.pruner = Pruner.of(
+            module,
+            self.config,
+            total_steps=self.length.total,
+            steps_per_epoch=self.length.per_epoch,
+            load_dense=self.load_dense,
+        )
+
+    @property
+    def last_update(self) -> int:
+        """The step after which no mask changes any more."""
+        return self.pruner.last_update
+
+    @property
+    def learning_rate_steps(self) -> int:
+        """Steps that a learning-rate schedule should span: one round of a lottery, else the whole training."""
+        if isinstance(self.config.schedule, Lottery):
+            return round_length(self.config.schedule, lottery_rounds(self.config), self.length)
+        return self.length.total
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.length is None:
+            total = trainer.estimated_stepping_batches
+            epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else 1
+            self.length = Length(total, total / epochs)
+        if self.pruner is None:
+            self.prepare(pl_module)
         if self.restored is not None:  # now the weights are on their device
             self.pruner.load_state_dict(self.restored)
             self.restored = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.last_step = trainer.global_step
+        self.remember(trainer, pl_module)
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer) -> None:
+        self.pruner.before_step(trainer.global_step + 1)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs, batch, batch_idx) -> None:
         if trainer.global_step == self.last_step:  # gradients still accumulate, no weight has moved
             return
         self.last_step = trainer.global_step
+        self.remember(trainer, pl_module)
         if self.pruner.step(trainer.global_step):
-            for kind, threshold in self.pruner.thresholds.items():
-                pl_module.log(f"threshold/{kind}", threshold, on_step=True, on_epoch=False)
+            self.after_update(trainer, pl_module)
+            for group, threshold in self.pruner.thresholds.items():
+                pl_module.log(f"threshold/{group}", threshold, on_step=True, on_epoch=False)
             pl_module.log("sparsity", self.pruner.sparsity(), on_step=True, on_epoch=False)
 
+    def remember(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take the snapshot that a lottery rewinds to, at its step."""
+        schedule = self.config.schedule
+        if isinstance(schedule, Lottery) and trainer.global_step == rewind_step(schedule, self.length):
+            self.rewind.take(pl_module, trainer.optimizers, schedulers(trainer))
+
+    def after_update(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """What some methods do besides pruning: rewind, or retrain at a lower rate."""
+        schedule = self.config.schedule
+        if isinstance(schedule, Lottery):
+            self.rewind.restore(pl_module, trainer.optimizers, schedulers(trainer))
+            self.pruner.apply()
+        if isinstance(schedule, Iterative) and trainer.global_step == iterative_steps(schedule, self.length)[0]:
+            scale_learning_rate(schedule.retrain_rate, trainer.optimizers, schedulers(trainer))
+
     def state_dict(self) -> dict:
-        return self.pruner.state_dict() if self.pruner else {}
+        if self.pruner is None:
+            return {}
+        return {**self.pruner.state_dict(), "snapshot": self.rewind.snapshot}
 
     def load_state_dict(self, state: dict) -> None:
         self.restored = state or None
+        self.rewind.snapshot = state.get("snapshot")
+
+
+def schedulers(trainer: L.Trainer) -> list[Any]:
+    """The learning-rate schedulers of a trainer."""
+    return [config.scheduler for config in trainer.lr_scheduler_configs]

@@ -6,37 +6,167 @@ stay as they are.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .schedules import NarangThreshold
+from .config import PruningConfig
+from .patterns import Blocks, matrix
+from .plan import Group, Length, last_update, pruning_groups
+from .weights import Weight
 
 
-def prunable_parameters(module: nn.Module, *, exclude: Iterable[str] = ("head",)) -> dict[str, dict[str, nn.Parameter]]:
-    """Weight matrices by layer type, {"recurrent": {name: W}, "linear": {name: W}}.
+class Pruner:
+    """Masks for a module's weights: remade when a threshold is due, applied after every optimizer step.
 
-    The paper prunes input and recurrent matrices of every recurrent layer and the fully connected layers; not biases,
-    norms and convolutions. A recurrent layer is any torch RNN, LSTM or GRU, or a module with a `weight_hh`.
+    Algorithm 1 of Narang et al. 2017, with other schedules, scopes and patterns where the groups have them.
 
     Args:
-        exclude: names of submodules to leave dense, anywhere in a parameter's path
+        groups: weights with their rules, see `pruning_groups`
+        returning: gradients are not masked: a pruned weight still gets its update, and returns if that update alone
+            exceeds the threshold when masks are next remade. Otherwise what is pruned stays so
+        group_lasso: factor of sum ||block||_2 in the loss, see `before_step`
+
+    Example, in a hand-written loop:
+        pruner = Pruner.of(model, PruningConfig(recurrent=Goal(sparsity=0.9)), total_steps=5000, steps_per_epoch=250)
+        for step, batch in enumerate(batches, start=1):
+            loss(model, batch).backward()
+            pruner.before_step(step)
+            optimizer.step()
+            pruner.step(step)
     """
-    excluded = set(exclude)
-    found: dict[str, dict[str, nn.Parameter]] = {"recurrent": {}, "linear": {}}
-    for path, layer in module.named_modules():
-        if excluded & set(path.split(".")):
-            continue
-        recurrent = isinstance(layer, nn.RNNBase) or hasattr(layer, "weight_hh")
-        if not recurrent and not isinstance(layer, nn.Linear):
-            continue
-        for name, parameter in layer.named_parameters(recurse=False):
-            if parameter.dim() == 2:
-                found["recurrent" if recurrent else "linear"][f"{path}.{name}".lstrip(".")] = parameter
-    return found
+
+    def __init__(self, groups: Sequence[Group], *, returning: bool = True, group_lasso: float = 0.0) -> None:
+        self.groups = list(groups)
+        self.returning = returning
+        self.group_lasso = group_lasso
+        self.pruned: dict[str, Tensor] = {}  # True where a weight is held at zero; absent before the first update
+        self.thresholds: dict[str, float] = {}  # last threshold by group
+
+    @classmethod
+    def of(
+        cls,
+        module: nn.Module,
+        config: PruningConfig,
+        *,
+        total_steps: int,
+        steps_per_epoch: float,
+        load_dense: Callable[[Path], nn.Module] | None = None,
+    ) -> Pruner:
+        """The pruner of a module for a training of `total_steps` optimizer steps.
+
+        Raises:
+            InputError: whatever the config asks for in vain, with the numbers
+        """
+        groups = pruning_groups(module, config, Length(total_steps, steps_per_epoch), load_dense=load_dense)
+        return cls(groups, returning=config.returning, group_lasso=config.group_lasso)
+
+    @property
+    def weights(self) -> list[Weight]:
+        """All weights that may be pruned."""
+        return [weight for group in self.groups for weight in group.weights]
+
+    @property
+    def last_update(self) -> int:
+        """The step after which no mask changes any more."""
+        return last_update(self.groups)
+
+    @torch.no_grad()
+    def before_step(self, step: int) -> None:
+        """To be called between backward and optimizer step number `step`: adds the group lasso, masks gradients.
+
+        The gradient of sum ||block||_2 is w / ||block||_2 (Narang, Undersander, Diamos 2017, section 3.2), zero where
+        the block is. Once masks are frozen the penalty has done its work and would only shrink what is left.
+        """
+        for group in self.groups:
+            for weight in group.weights:
+                gradient = weight.parameter.grad
+                if gradient is None:
+                    continue
+                if self.group_lasso and isinstance(group.pattern, Blocks) and step <= self.last_update:
+                    gradient.add_(lasso_gradient(weight, group.pattern), alpha=self.group_lasso)
+                if not self.returning and weight.name in self.pruned:
+                    gradient.masked_fill_(self.pruned[weight.name], 0.0)
+
+    @torch.no_grad()
+    def step(self, step: int) -> bool:
+        """To be called after optimizer step number `step` (counted from 1). True when masks were remade.
+
+        Raises:
+            InputError: when a layer would lose its last weight
+        """
+        if not self.returning:
+            self.apply()  # momentum may have moved what has no gradient
+        remade = False
+        for group in self.groups:
+            sizes: list[Tensor] = []
+
+            def measure(group: Group = group, sizes: list[Tensor] = sizes) -> list[Tensor]:
+                sizes[:] = group.sizes()
+                return sizes
+
+            threshold = group.rule(step, measure)
+            if threshold is None:
+                continue
+            remade = True
+            self.thresholds[group.name] = threshold
+            for weight, size in zip(group.weights, sizes or measure()):
+                self.pruned[weight.name] = self.mask(group, weight, size, threshold, step)
+        self.apply()
+        return remade
+
+    def mask(self, group: Group, weight: Weight, sizes: Tensor, threshold: float, step: int) -> Tensor:
+        """True where the weight goes: what is below the threshold, and what was pruned before if nothing returns."""
+        factor = group.factors[group.weights.index(weight)]
+        below = group.pattern.below(weight, sizes, threshold).view(weight.parameter.shape)
+        if not self.returning and weight.name in self.pruned:
+            below |= self.pruned[weight.name]
+        if below.all():
+            raise InputError(
+                f"pruning: at step {step} the threshold {threshold * factor:.4g} exceeds every weight of {weight.name} "
+                f"(largest {weight.parameter.abs().max().item():.4g}): nothing would be left. "
+                "Lower q, the target sparsity or phi_ratio; where layers differ much in scale, set scope: layer"
+            )
+        return below
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        """Set pruned weights to zero, exactly (a product with a mask would leave -0.0 and NaN)."""
+        for weight in self.weights:
+            if weight.name in self.pruned:
+                weight.parameter.masked_fill_(self.pruned[weight.name], 0.0)
+
+    def sparsity(self) -> float:
+        """Share of zeros among all weights that this pruner may prune."""
+        return sparsity(weight.parameter for weight in self.weights)
+
+    def state_dict(self) -> dict:
+        return {
+            "pruned": {name: mask.clone() for name, mask in self.pruned.items()},
+            "thresholds": dict(self.thresholds),
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        shapes = {weight.name: weight.parameter for weight in self.weights}
+        for name, mask in state["pruned"].items():
+            if name not in shapes or shapes[name].shape != mask.shape:
+                raise InputError(
+                    f"pruning: the checkpoint holds a mask for {name} {tuple(mask.shape)}, the network does not fit"
+                )
+        self.pruned = {name: mask.to(shapes[name].device) for name, mask in state["pruned"].items()}
+        self.thresholds = dict(state["thresholds"])
+
+
+def lasso_gradient(weight: Weight, blocks: Blocks) -> Tensor:
+    """w / ||block||_2 in the weight's shape, zero in blocks of zeros."""
+    values = matrix(weight)
+    rows, columns = values.shape
+    tiles = values.view(rows // blocks.rows, blocks.rows, columns // blocks.columns, blocks.columns)
+    norms = tiles.square().sum((1, 3), keepdim=True).sqrt()
+    return torch.where(norms > 0, tiles / norms, 0.0).view(weight.parameter.shape)
 
 
 def sparsity(parameters: Iterable[Tensor]) -> float:
@@ -46,120 +176,3 @@ def sparsity(parameters: Iterable[Tensor]) -> float:
         zeros += parameter.numel() - int(torch.count_nonzero(parameter))
         total += parameter.numel()
     return zeros / total if total else 0.0
-
-
-def magnitude_quantile(parameters: Iterable[Tensor], share: float) -> float:
-    """The smallest |w| that at least `share` of all weights do not exceed; pruning below it removes `share` of them."""
-    magnitudes = torch.cat([parameter.detach().abs().flatten() for parameter in parameters])
-    # kthvalue, because torch.quantile refuses more than 16 million entries.
-    rank = min(math.floor(share * magnitudes.numel()) + 1, magnitudes.numel())
-    return magnitudes.kthvalue(rank).values.item()
-
-
-class TargetThreshold:
-    """Narang's ramp towards a target sparsity instead of a fixed final threshold.
-
-    `shape` is the paper's schedule; what it gives, relative to its last update, is the share of the full threshold
-    due at a step, and the full threshold is the target's quantile of the weights as they are now. At the last update
-    the share is one: the target is met exactly (up to ties), with no dense run to measure q on.
-    """
-
-    def __init__(self, target: float, shape: NarangThreshold) -> None:
-        self.target = target
-        self.shape = shape
-        self.full = shape(shape.last_update)
-
-    def __call__(self, step: int, parameters: Iterable[Tensor]) -> float | None:
-        due = self.shape(step)
-        if due is None:
-            return None
-        return due / self.full * magnitude_quantile(parameters, self.target)
-
-
-# A threshold rule of one layer type: (step, its weights) -> threshold, or None when no mask changes at that step.
-ThresholdRule = Callable[[int, Iterable[Tensor]], "float | None"]
-
-
-class Pruner:
-    """Masks for a module's weights: remade when a threshold is due, applied after every optimizer step.
-
-    Algorithm 1 of Narang et al. 2017. Gradients are not masked: a pruned weight still gets its update, and returns if
-    that update alone exceeds the threshold when masks are next remade.
-
-    Args:
-        parameters: weights by layer type, see `prunable_parameters`
-        rules: threshold rule by layer type; types without one stay dense
-
-    Example, in a hand-written loop:
-        pruner = Pruner(prunable_parameters(model), {"recurrent": lambda step, weights: schedule(step)})
-        for step, batch in enumerate(batches, start=1):
-            ...; optimizer.step(); pruner.step(step)
-    """
-
-    def __init__(
-        self, parameters: Mapping[str, Mapping[str, nn.Parameter]], rules: Mapping[str, ThresholdRule]
-    ) -> None:
-        for kind in rules:
-            if not parameters.get(kind):
-                raise InputError(
-                    f"pruning: a threshold is given for {kind} layers, but the network has none. "
-                    f"Remove pruning.{kind}, or add such layers"
-                )
-        self.parameters = {kind: dict(parameters[kind]) for kind in rules}
-        self.rules = dict(rules)
-        self.pruned: dict[str, Tensor] = {}  # True where a weight is held at zero; absent before the first update
-        self.thresholds: dict[str, float] = {}  # last threshold by layer type
-
-    @torch.no_grad()
-    def step(self, step: int) -> bool:
-        """To be called after optimizer step `step` (counted from 1). True when masks were remade.
-
-        Raises:
-            InputError: when a layer would lose its last weight
-        """
-        remade = False
-        for kind, rule in self.rules.items():
-            threshold = rule(step, self.parameters[kind].values())
-            if threshold is None:
-                continue
-            remade = True
-            self.thresholds[kind] = threshold
-            for name, parameter in self.parameters[kind].items():
-                below = parameter.abs() < threshold
-                if below.all():
-                    raise InputError(
-                        f"pruning: at step {step} the threshold {threshold:.4g} exceeds every weight of {name} "
-                        f"(largest {parameter.abs().max().item():.4g}): nothing would be left. "
-                        "Lower q, the target sparsity or phi_ratio"
-                    )
-                self.pruned[name] = below
-        self.apply()
-        return remade
-
-    @torch.no_grad()
-    def apply(self) -> None:
-        """Set pruned weights to zero, exactly (a product with a mask would leave -0.0 and NaN)."""
-        for parameters in self.parameters.values():
-            for name, parameter in parameters.items():
-                if name in self.pruned:
-                    parameter.masked_fill_(self.pruned[name], 0.0)
-
-    def sparsity(self) -> float:
-        """Share of zeros among all weights that this pruner may prune."""
-        return sparsity(parameter for parameters in self.parameters.values() for parameter in parameters.values())
-
-    def state_dict(self) -> dict:
-        return {
-            "pruned": {name: mask.clone() for name, mask in self.pruned.items()},
-            "thresholds": dict(self.thresholds),
-        }
-
-    def load_state_dict(self, state: dict) -> None:
-        shapes = {name: p for parameters in self.parameters.values() for name, p in parameters.items()}
-        for name, mask in state["pruned"].items():
-            if name not in shapes or shapes[name].shape != mask.shape:
-                raise InputError(
-                    f"pruning: the checkpoint holds a mask for {name} {tuple(mask.shape)}, the network does not fit"
-                )
-        self.pruned = {name: mask.to(shapes[name].device) for name, mask in state["pruned"].items()}
-        self.thresholds = dict(state["thresholds"])

@@ -1,0 +1,211 @@
+"""Which weights go together: single ones, blocks, equal shares for parallel hardware, two of four.
+
+A pattern tells the size of each unit of weights and, for these sizes and a threshold, which weights are below it.
+Matrices have one row per output; a convolution kernel counts as the matrix (C', C * k...).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from .quantile import size_quantile
+from .weights import Weight
+
+
+@dataclass(frozen=True)
+class Single:
+    """Every weight for itself.
+
+    Args:
+        kind: single
+    """
+
+    kind: Literal["single"] = "single"
+
+    def __str__(self) -> str:
+        return "single"
+
+    def check(self, weight: Weight) -> None:
+        """Fits everything."""
+
+    def sizes(self, weight: Weight) -> Tensor:
+        """|w|: (rows, columns)."""
+        return matrix(weight).abs()
+
+    def below(self, weight: Weight, sizes: Tensor, threshold: float) -> Tensor:
+        """True where a weight is smaller than `threshold`: (rows, columns)."""
+        return sizes < threshold
+
+    def share(self, sparsity: float) -> float:
+        """Share of units to prune for a share of zeros."""
+        return sparsity
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Rectangles of weights, kept or pruned as one: what vector instructions want.
+
+    Narang, Undersander, Diamos 2017 (block-sparse RNNs): a block counts as its largest |w|.
+
+    Args:
+        kind: blocks
+        rows: outputs that a block spans; 8x1 and 16x1 fill a vector register of a CPU
+        columns: inputs that a block spans
+        by: what a block counts as: its largest or its mean |w|
+    """
+
+    kind: Literal["blocks"]
+    rows: int = 8
+    columns: int = 1
+    by: Literal["max", "mean"] = "max"
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.columns < 1:
+            raise InputError(f"pruning: blocks of {self.rows} x {self.columns}: both must be at least 1")
+
+    def __str__(self) -> str:
+        return f"blocks {self.rows}x{self.columns}" + (" by mean" if self.by == "mean" else "")
+
+    def check(self, weight: Weight) -> None:
+        """InputError when blocks do not tile the matrix."""
+        rows, columns = matrix(weight).shape
+        if rows % self.rows or columns % self.columns:
+            raise InputError(
+                f"pruning: blocks of {self.rows} x {self.columns} do not tile {weight.name}, {rows} x {columns}. "
+                f"Choose sizes that divide it, or leave it out with exclude: [{weight.name}]"
+            )
+
+    def sizes(self, weight: Weight) -> Tensor:
+        """Largest or mean |w| of each block: (rows / r, columns / c)."""
+        magnitudes = matrix(weight).abs()
+        rows, columns = magnitudes.shape
+        tall = magnitudes.view(rows // self.rows, self.rows, columns)
+        if self.by == "max":
+            return tall.amax(1).view(rows // self.rows, columns // self.columns, self.columns).amax(2)
+        return tall.mean(1).view(rows // self.rows, columns // self.columns, self.columns).mean(2)
+
+    def below(self, weight: Weight, sizes: Tensor, threshold: float) -> Tensor:
+        """True in blocks smaller than `threshold`: (rows, columns)."""
+        blocks = sizes < threshold
+        shape = (blocks.shape[0], self.rows, blocks.shape[1], self.columns)
+        return blocks[:, None, :, None].expand(shape).reshape(matrix(weight).shape)
+
+    def share(self, sparsity: float) -> float:
+        """Share of units to prune for a share of zeros."""
+        return sparsity
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """The same share of zeros in every gate and group of rows, so that parallel workers finish together.
+
+    Load-balance-aware pruning of ESE (Han et al. 2017, section 4): the share that a threshold takes from the whole
+    matrix is taken from each part of it, by size.
+
+    Args:
+        kind: balanced
+        groups: groups of consecutive rows per gate; ESE gives one to each processing element
+    """
+
+    kind: Literal["balanced"]
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        if self.groups < 1:
+            raise InputError(f"pruning: balanced over {self.groups} groups of rows; at least 1 is needed")
+
+    def __str__(self) -> str:
+        return "balanced" + (f" {self.groups} groups" if self.groups > 1 else "")
+
+    def check(self, weight: Weight) -> None:
+        """InputError when the rows of a gate do not split into so many groups."""
+        rows = matrix(weight).shape[0]
+        if rows % (len(weight.gates) * self.groups):
+            raise InputError(
+                f"pruning: balanced: the {rows} rows of {weight.name} do not split into {len(weight.gates)} gates of "
+                f"{self.groups} groups. Choose groups that divides {rows // len(weight.gates)}"
+            )
+
+    def sizes(self, weight: Weight) -> Tensor:
+        """|w|: (rows, columns)."""
+        return matrix(weight).abs()
+
+    def below(self, weight: Weight, sizes: Tensor, threshold: float) -> Tensor:
+        """True for the smallest weights of each part, as many as the matrix has below `threshold`."""
+        # Not the mean of a float tensor: beyond 16 million entries float32 cannot count.
+        share = int(torch.count_nonzero(sizes < threshold)) / sizes.numel()
+        parts = sizes.view(len(weight.gates) * self.groups, -1)
+        limits = [size_quantile([part], share) for part in parts]
+        return (parts < parts.new_tensor(limits)[:, None]).view(sizes.shape)
+
+    def share(self, sparsity: float) -> float:
+        """Share of units to prune for a share of zeros."""
+        return sparsity
+
+
+@dataclass(frozen=True)
+class TwoOfFour:
+    """At most two of four neighbours along the inputs stay: the 2:4 pattern of NVIDIA's sparse tensor cores.
+
+    Mishra et al. 2021 (arXiv 2104.08378). A unit is the two smallest of four neighbours and counts as the larger of
+    the two, so a rising threshold brings one group of four after the other into the pattern; all are at sparsity 0.5.
+
+    Args:
+        kind: 2:4
+    """
+
+    kind: Literal["2:4"]
+
+    def __str__(self) -> str:
+        return "2:4"
+
+    def check(self, weight: Weight) -> None:
+        """InputError when rows do not split into fours."""
+        columns = matrix(weight).shape[1]
+        if columns % 4:
+            raise InputError(
+                f"pruning: 2:4: the {columns} columns of {weight.name} do not split into groups of four. "
+                f"Leave it out with exclude: [{weight.name}]"
+            )
+
+    def sizes(self, weight: Weight) -> Tensor:
+        """Second smallest |w| of each four: (rows, columns / 4)."""
+        # Minima and maxima only: a sort of so many short rows takes seconds.
+        magnitudes = matrix(weight).abs()
+        a, b, c, d = magnitudes.view(magnitudes.shape[0], -1, 4).unbind(-1)
+        return torch.minimum(
+            torch.maximum(torch.minimum(a, b), torch.minimum(c, d)),
+            torch.minimum(torch.maximum(a, b), torch.maximum(c, d)),
+        )
+
+    def below(self, weight: Weight, sizes: Tensor, threshold: float) -> Tensor:
+        """True for the two smallest of four whose unit is smaller than `threshold`: (rows, columns)."""
+        limit = torch.where(sizes < threshold, sizes, -1.0)[..., None]
+        magnitudes = matrix(weight).abs()
+        return (magnitudes.view(*sizes.shape, 4) <= limit).view(magnitudes.shape)
+
+    def share(self, sparsity: float) -> float:
+        """Share of units to prune for a share of zeros.
+
+        Raises:
+            InputError: more than half
+        """
+        if sparsity > 0.5:
+            raise InputError(
+                f"pruning: 2:4 leaves two of four weights, a sparsity of {sparsity} cannot be reached. "
+                "Set sparsity: 0.5, or choose another pattern"
+            )
+        return 2 * sparsity
+
+
+Pattern = Single | Blocks | Balanced | TwoOfFour
+
+
+def matrix(weight: Weight) -> Tensor:
+    """The weight as (rows, columns)."""
+    return weight.parameter.detach().flatten(1)

@@ -1,0 +1,187 @@
+"""Word error rate against what sparsity saves: weights, bytes, multiplications."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.transforms import ScaledTranslation
+
+from .drawing import Look, Picture, legend, legend_height, looks, picture
+from .points import Point, number, series_of
+from .ticks import logarithmic, short
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What is drawn to the right."""
+
+    field: str  # of Result
+    file: str
+    title: str
+    label: str
+    log: bool
+    note: str = ""
+    joins_dense: bool = False  # whether dense models of all sizes are one line
+
+
+AXES = (
+    Axis("pruned_sparsity", "wer-sparsity", "WER against sparsity", "zeros among the prunable weights", False),
+    Axis(
+        "nonzeros",
+        "wer-nonzeros",
+        "WER against non-zeros: large and sparse, or small and dense?",
+        "parameters that are not zero (log scale)",
+        True,
+        "Sparsity pays where a sparse line runs below the dense one at the same number of non-zeros.",
+        joins_dense=True,
+    ),
+    Axis(
+        "bytes",
+        "wer-bytes",
+        "WER against size on disk",
+        "bytes of the model file (log scale)",
+        True,
+        "Zeros that are stored like other numbers save nothing here.",
+        joins_dense=True,
+    ),
+    Axis(
+        "macs_per_second",
+        "wer-macs",
+        "WER against multiplications",
+        "multiply-accumulates per s of audio (log scale)",
+        True,
+        "Multiply-accumulates with a non-zero weight, counted, not timed: a measured time depends on the machine and "
+        "on how well it skips zeros.",
+        joins_dense=True,
+    ),
+)
+
+
+def wer_pictures(points: Sequence[Point]) -> tuple[list[Picture], list[str]]:
+    """A figure for each axis that has values, and a sentence for each that has none."""
+    pictures, missing = [], []
+    for axis in AXES:
+        shown = [point for point in points if position(point, axis) is not None]
+        if shown:
+            pictures.append(wer_picture(shown, axis, series_looks(points), left_out=len(points) - len(shown)))
+        else:
+            missing.append(f"No figure of {axis.title}: the table has no {axis.field}.")
+    return pictures, missing
+
+
+def series_looks(points: Sequence[Point]) -> dict[str, Look]:
+    """The look of every series, and of all dense ones together."""
+    series = series_of(points)
+    dense = [name for name, members in series.items() if members[0].dense]
+    return looks(dense, [name for name in series if name not in dense])
+
+
+def position(point: Point, axis: Axis) -> float | None:
+    """Where a point lies on an axis; a dense model has no zeros even if the table does not say so."""
+    value = point.mean(axis.field)
+    if value is None and axis.field == "pruned_sparsity" and point.dense:
+        return 0.0
+    return None if value is None or (axis.log and not 1 <= value < 1e18) else value
+
+
+def wer_picture(points: Sequence[Point], axis: Axis, styles: dict[str, Look], left_out: int) -> Picture:
+    """Word error rate of `points` along `axis`."""
+    series = series_of(points)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        handles: dict[str, Any] = {}
+        if axis.joins_dense:
+            join_dense(axes, points, axis)
+        shifts = sideways(series, axis)
+        for name, members in series.items():
+            handles[name] = draw_series(axes, members, axis, styles[name], shifts[name], figure)
+        values = [position(point, axis) for point in points]
+        if axis.log:
+            logarithmic(axes, "x", values)
+        else:
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+            axes.set_xlim(-0.05, max(1.0, *values) + 0.02)
+        axes.set_xlabel(axis.label)
+        axes.set_ylabel("word error rate")
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
+        axes.set_ylim(*rate_limits(points))
+        legend(figure, handles)
+
+    notes = [axis.note]
+    if any(point.interval for point in points):
+        notes.append("Whiskers: 95 % interval, bootstrap over utterances.")
+    if any(len(point.results) > 1 for point in points):
+        notes.append("Large marks: mean over seeds; faint dots: the seeds.")
+    if any(sideways(series, axis).values()):
+        notes.append("Marks are moved sideways by a hair so that none hides another.")
+    if left_out:
+        notes.append(f"{left_out} models have no such value and are not shown.")
+    caption = " ".join(note for note in notes if note)
+    return picture(axis.file, axis.title, caption, in_words(series, axis), draw, 3.6 + legend_height(list(series)))
+
+
+def draw_series(axes: Axes, members: Sequence[Point], axis: Axis, look: Look, shift: float, figure: Figure) -> Any:
+    """Means joined in order of their position, whiskers, and the seeds as faint dots; `shift` in points, 1/72 inch."""
+    members = sorted(members, key=lambda point: position(point, axis))
+    moved = {"transform": axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans)}
+    where, rates = [position(point, axis) for point in members], [100 * point.wer for point in members]
+    for point, x in zip(members, where):
+        if point.interval is not None:
+            low, high = (100 * limit for limit in point.interval)
+            ends = {"marker": "_", "markersize": 7, "markeredgewidth": 1.2}
+            axes.plot([x, x], [low, high], color=look.colour, linewidth=1.2, **ends, **moved)
+        if len(point.results) > 1:
+            seeds = [100 * result.wer for result in point.results]
+            places = [x if (own := number(result, axis.field)) is None else own for result in point.results]
+            axes.plot(places, seeds, "o", color=look.colour, markersize=4, alpha=0.35, markeredgewidth=0, **moved)
+    joined = "none" if members[0].dense and axis.joins_dense else look.line
+    [line] = axes.plot(where, rates, linestyle=joined, zorder=3, **look.marks, **moved)
+    return line
+
+
+def sideways(series: dict[str, list[Point]], axis: Axis) -> dict[str, float]:
+    """How far each series is moved, in points, so that neighbours do not hide each other; at most 7 to each side."""
+    shifts = dict.fromkeys(series, 0.0)
+    for dense in (True, False):
+        names = [name for name, members in series.items() if members[0].dense == dense]
+        if not (dense and axis.joins_dense):  # dense models lie on a line that is not moved
+            step = min(3.0, 14 / max(1, len(names) - 1))
+            shifts |= {name: step * (index - (len(names) - 1) / 2) for index, name in enumerate(names)}
+    return shifts
+
+
+def rate_limits(points: Sequence[Point]) -> tuple[float, float]:
+    """The y axis in per cent: all rates, seeds and whiskers, and a margin."""
+    rates = [result.wer for point in points for result in point.results]
+    rates += [limit for point in points for limit in point.interval or ()]
+    margin = max(0.06 * (max(rates) - min(rates)), 0.001)
+    return 100 * max(-margin, min(rates) - margin), 100 * (max(rates) + margin)
+
+
+def join_dense(axes: Axes, points: Sequence[Point], axis: Axis) -> None:
+    """One black line through the dense models of each cell, small to large."""
+    for cell in dict.fromkeys(point.first.cell for point in points if point.dense):
+        dense = [point for point in points if point.dense and point.first.cell == cell]
+        line = sorted((position(point, axis), 100 * point.wer) for point in dense)
+        axes.plot(*zip(*line), color="black", linewidth=1.2, zorder=2)
+
+
+def in_words(series: dict[str, list[Point]], axis: Axis) -> str:
+    """The figure for those who do not see it."""
+
+    def place(point: Point) -> str:
+        value = position(point, axis)
+        return short(value) if axis.log else f"{100 * value:.1f} %"
+
+    lines = [
+        f"{name}: " + ", ".join(f"{100 * point.wer:.2f} % at {place(point)}" for point in members)
+        for name, members in series.items()
+    ]
+    return f"{axis.title}. Word error rate by {axis.label}. " + "; ".join(lines) + "."

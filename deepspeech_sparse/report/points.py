@@ -1,0 +1,157 @@
+"""Which runs belong together: seeds of one model make a point, points of one kind of model make a series."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..results import Result
+from ..significance import bootstrap_rates
+
+EQUAL = 1.25  # non-zeros count as about equal up to this factor
+
+
+@dataclass(frozen=True)
+class Point:
+    """Runs that differ in their seed only."""
+
+    results: tuple[Result, ...]
+
+    @property
+    def first(self) -> Result:
+        return self.results[0]
+
+    @property
+    def dense(self) -> bool:
+        return self.first.method == "dense"
+
+    @property
+    def wer(self) -> float:
+        """Mean over the seeds."""
+        return sum(result.wer for result in self.results) / len(self.results)
+
+    @cached_property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % of `wer` over utterances drawn anew: the table's own for one run, else the bootstrap of the mean.
+
+        None where the table does not say.
+        """
+        if len(self.results) == 1:
+            low, high = number(self.first, "wer_low"), number(self.first, "wer_high")
+            return None if low is None or high is None else (low, high)
+        if not same_utterances(self.results):
+            return None
+        [rates] = bootstrap_rates(self.errors[None], self.words)
+        low, high = np.quantile(rates, [0.025, 0.975])
+        return float(low), float(high)
+
+    @property
+    def errors(self) -> np.ndarray:
+        """(N,) word errors per utterance, mean over the seeds."""
+        return np.mean([result.utterance_errors for result in self.results], axis=0)
+
+    @property
+    def words(self) -> np.ndarray:
+        """(N,) words said per utterance."""
+        return np.array([len(digits) - 1 for digits in self.first.word_errors])
+
+    def mean(self, field: str) -> float | None:
+        """Mean of a number over the seeds that have it."""
+        values = [value for value in (number(result, field) for result in self.results) if value is not None]
+        return sum(values) / len(values) if values else None
+
+    @property
+    def name(self) -> str:
+        """The run's own name, or what its seeds have in common."""
+        if len(self.results) == 1:
+            return self.first.run
+        share = self.mean("pruned_sparsity")
+        zeros = "" if self.dense or share is None else f" {share:.0%} zeros"
+        return f"{series_name(self.first)}{zeros} ({len(self.results)} seeds)"
+
+
+def number(result: Result, field: str) -> float | None:
+    """A number of a row if it is finite and not negative, as all of them should be."""
+    value = getattr(result, field)
+    return value if value is not None and 0 <= value < math.inf else None
+
+
+def measured(results: Iterable[Result]) -> list[Result]:
+    """The rows with a word error rate."""
+    return [result for result in results if result.done and number(result, "wer") is not None]
+
+
+def series_name(result: Result) -> str:
+    """What a legend calls models of this kind, e.g. `narang 2:4 gru 512`."""
+    kind = " ".join(part for part in (result.method, result.pattern if result.pattern != "single" else "") if part)
+    shape = " ".join(part for part in (result.cell, str(result.hidden or "")) if part)
+    return " ".join(part for part in (kind, shape) if part)
+
+
+def series_of(points: Iterable[Point]) -> dict[str, list[Point]]:
+    """Points by the name of their series: method, pattern, cell and units; dense ones first."""
+    series: dict[str, list[Point]] = {}
+    for point in sorted(points, key=lambda point: not point.dense):
+        series.setdefault(series_name(point.first), []).append(point)
+    return series
+
+
+def points_of(results: Iterable[Result]) -> list[Point]:
+    """Rows as points. Rows are seeds of one model if nothing but the seed differs, and the seed does."""
+    groups: list[list[Result]] = []
+    for result in results:
+        group = next((group for group in groups if is_another_seed(result, group)), None)
+        if group is None:
+            groups.append([result])
+        else:
+            group.append(result)
+    return [Point(tuple(group)) for group in groups]
+
+
+def is_another_seed(result: Result, group: Sequence[Result]) -> bool:
+    seeds = {member.seed for member in group}
+    new = None not in (result.seed, *seeds) and result.seed not in seeds
+    return new and configuration(result) == configuration(group[0])
+
+
+def configuration(result: Result) -> tuple:
+    """Everything that a run was told, but its seed."""
+    names = ("method", "target_sparsity", "pattern", "scope", "cell", "hidden", "layers", "epochs", "manifest")
+    settings = sorted(item for item in result.settings.items() if item[0] != "seed")
+    return (*(getattr(result, name) for name in names), result.parameters, tuple(settings))
+
+
+def same_utterances(results: Sequence[Result]) -> bool:
+    """Whether rows were measured on the same utterances and say where their errors are."""
+    first = results[0]
+    lengths = [len(digits) for digits in first.word_errors]
+    return sum(lengths) > len(lengths) > 0 and all(
+        result.manifest == first.manifest and [len(digits) for digits in result.word_errors] == lengths
+        for result in results
+    )
+
+
+def about_equal(first: float | None, second: float | None) -> bool:
+    """Whether two numbers of non-zeros are near enough to hold two models against each other."""
+    return bool(first and second) and max(first, second) <= EQUAL * min(first, second)
+
+
+def matched_by_nonzeros(points: Sequence[Point]) -> list[tuple[Point, Point]]:
+    """Pairs (small-dense, large-sparse): each sparse point with the smaller dense network nearest to its non-zeros."""
+    found = []
+    for sparse in (point for point in points if not point.dense):
+        near = [point for point in points if point.dense and is_small_twin(point, sparse)]
+        if near:
+            size = sparse.mean("nonzeros")
+            found.append((min(near, key=lambda point: abs(math.log(point.mean("nonzeros") / size))), sparse))
+    return found
+
+
+def is_small_twin(dense: Point, sparse: Point) -> bool:
+    """Whether a dense network has fewer parameters than a sparse one, and about as many that are not zero."""
+    smaller = (dense.mean("parameters") or 0) < (sparse.mean("parameters") or math.inf)
+    return smaller and about_equal(dense.mean("nonzeros"), sparse.mean("nonzeros"))

@@ -1,0 +1,212 @@
+"""Every method inside a Lightning training of a module that knows nothing of it, and in a hand-written loop."""
+
+import copy
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import nn
+
+from deepspeech_sparse.errors import InputError
+from deepspeech_sparse.pruning import (
+    Balanced,
+    Blocks,
+    Cubic,
+    Goal,
+    GradualPruning,
+    Hard,
+    Iterative,
+    Lottery,
+    Narang,
+    Pruner,
+    PruningConfig,
+    sparsity,
+)
+
+TARGET = Goal(sparsity=0.8)
+TEXT = torch.tensor([ord(letter) % 32 for letter in "the quick brown fox jumps over the lazy dog " * 20])
+EPOCHS, STEPS = 6, 7  # 42 optimizer steps
+
+METHODS = {
+    "narang": PruningConfig(TARGET, schedule=Narang(every=3)),
+    "narang-blocks": PruningConfig(
+        TARGET, schedule=Narang(every=3), pattern=Blocks("blocks", 8, 1), group_lasso=1e-3, taper=0.2
+    ),
+    "cubic": PruningConfig(TARGET, schedule=Cubic("cubic", every=3), scope="layer"),
+    "cubic-balanced": PruningConfig(
+        TARGET, schedule=Cubic("cubic", every=3), masked_updates=True, pattern=Balanced("balanced")
+    ),
+    "hard": PruningConfig(TARGET, schedule=Hard("hard")),
+    "iterative": PruningConfig(TARGET, schedule=Iterative("iterative")),
+    "lottery": PruningConfig(TARGET, TARGET, schedule=Lottery("lottery", 0.42, rewind_epoch=0.5), scope="global"),
+}
+
+
+class LanguageModel(L.LightningModule):
+    """Somebody's character language model: a plain nn.LSTM."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding = nn.Embedding(32, 8)
+        self.lstm = nn.LSTM(8, 16, num_layers=2, batch_first=True)
+        self.linear = nn.Linear(16, 16)
+        self.head = nn.Linear(16, 32)
+        self.rates: list[float] = []
+
+    def training_step(self, batch, batch_idx):
+        self.rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+        logits = self.head(torch.relu(self.linear(self.lstm(self.embedding(batch[:, :-1]))[0])))
+        return nn.functional.cross_entropy(logits.transpose(1, 2), batch[:, 1:])
+
+    def train_dataloader(self):
+        # Every batch the same: Lightning would start a plain loader anew when resumed within an epoch.
+        return torch.utils.data.DataLoader(TEXT[: 4 * 21].view(4, 21).repeat(STEPS, 1), batch_size=4)
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.AdamW(self.parameters(), lr=0.01)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class StopAt(L.Callback):
+    """What a kill does: the training ends after the checkpoint of a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer, *arguments) -> None:
+        if trainer.global_step == self.step:
+            raise KilledError
+
+
+class KilledError(Exception):
+    pass
+
+
+def trainer_with(callbacks: list[L.Callback], folder) -> L.Trainer:
+    return L.Trainer(
+        max_epochs=EPOCHS,
+        callbacks=callbacks,
+        default_root_dir=folder,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        gradient_clip_val=1.0,
+    )
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory) -> dict[str, LanguageModel]:
+    """Each method, trained without interruption."""
+    modules = {}
+    for name, config in METHODS.items():
+        modules[name] = LanguageModel()
+        trainer_with([GradualPruning(config)], tmp_path_factory.mktemp(name)).fit(modules[name])
+    return modules
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_three_lines_prune_a_plain_lstm(method, unbroken):
+    """Nothing is told but the goal: lengths come from the trainer."""
+    module = unbroken[method]
+    matrices = [p for name, p in module.named_parameters() if "lstm.weight" in name]
+    if method == "lottery":
+        matrices.append(module.linear.weight)
+    assert sparsity(matrices) == pytest.approx(0.8, abs=0.01)
+    assert sparsity([module.embedding.weight, module.head.weight]) == 0
+    assert not any(torch.signbit(matrix[matrix == 0]).any() for matrix in matrices)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("step", [3, 15, 26, 34])
+def test_a_training_killed_in_the_middle_of_any_schedule_ends_with_the_same_weights(method, step, unbroken, tmp_path):
+    save = ModelCheckpoint(tmp_path, every_n_train_steps=1, save_top_k=1, filename="last")
+    with pytest.raises(KilledError):
+        # The callback that stops comes last but one: Lightning runs checkpoint callbacks after all others.
+        trainer_with([GradualPruning(METHODS[method]), StopAt(step + 1), save], tmp_path).fit(LanguageModel())
+    checkpoint = next(tmp_path.glob("*.ckpt"))
+    assert torch.load(checkpoint, weights_only=True)["global_step"] == step
+    module = LanguageModel()
+    trainer_with([GradualPruning(METHODS[method])], tmp_path).fit(module, ckpt_path=checkpoint, weights_only=True)
+    for name, value in unbroken[method].state_dict().items():
+        assert torch.equal(value, module.state_dict()[name]), name
+
+
+def test_iterative_pruning_retrains_at_a_tenth_of_the_learning_rate(unbroken):
+    rates, dense = unbroken["iterative"].rates, unbroken["hard"].rates
+    first = round(0.4 * EPOCHS * STEPS)
+    assert rates[:first] == pytest.approx(dense[:first])
+    assert rates[first:] == pytest.approx([rate / 10 for rate in dense[first:]])
+
+
+def test_a_lottery_rewinds_weights_optimizer_and_learning_rate(tmp_path):
+    """After a round the weights left are those of step k, exactly, and the learning rate starts again from there."""
+    states, module = {}, LanguageModel()
+
+    class Watch(L.Callback):
+        def on_train_batch_end(self, trainer, pl_module, *arguments) -> None:
+            moments = trainer.optimizers[0].state_dict()["state"]
+            states[trainer.global_step] = copy.deepcopy((pl_module.state_dict(), moments))
+
+    pruning = GradualPruning(METHODS["lottery"])
+    trainer_with([pruning, Watch()], tmp_path).fit(module)
+    ends = pruning.pruner.groups[0].rule.schedule.steps
+    back, single = 4, pruning.learning_rate_steps
+    assert ends == (single, 2 * single - back, 3 * single - 2 * back)
+    early, moments = states[back]
+    for end in ends:
+        weights, rewound = states[end]
+        for name, value in weights.items():
+            assert ((value == early[name]) | (value == 0)).all(), name
+        assert all(torch.equal(rewound[0][key], moments[0][key]) for key in ("exp_avg", "exp_avg_sq", "step"))
+        assert module.rates[end] == module.rates[back]
+    reached = [sparsity([w for name, w in states[end][0].items() if "lstm.weight" in name]) for end in ends]
+    assert reached == sorted(reached) and module.rates[ends[0] - 1] < module.rates[back]
+
+
+def test_a_hand_written_loop_prunes_as_the_trainer_does(unbroken):
+    module, config = LanguageModel(), METHODS["cubic"]
+    module.trainer = type("Loop", (), {})()
+    pruner = Pruner.of(module, config, total_steps=EPOCHS * STEPS, steps_per_epoch=STEPS)
+    configured = module.configure_optimizers()
+    optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    module.trainer.optimizers = [optimizer]
+    step = 0
+    for _ in range(EPOCHS):
+        for batch in module.train_dataloader():
+            step += 1
+            optimizer.zero_grad()
+            module.training_step(batch, step).backward()
+            pruner.before_step(step)
+            nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            pruner.step(step)
+    for name, value in unbroken["cubic"].state_dict().items():
+        torch.testing.assert_close(value, module.state_dict()[name])
+
+
+def test_a_training_without_end_is_refused(tmp_path):
+    trainer = L.Trainer(
+        max_epochs=-1,
+        callbacks=[GradualPruning(METHODS["hard"])],
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+    with pytest.raises(InputError, match="set max_epochs or max_steps"):
+        trainer.fit(LanguageModel())
+
+
+def test_a_checkpoint_of_another_network_is_refused_by_name(tmp_path):
+    pruning = GradualPruning(METHODS["hard"])
+    pruning.load_state_dict({"pruned": {"elsewhere": torch.ones(2, 2, dtype=torch.bool)}, "thresholds": {}})
+    with pytest.raises(InputError, match=r"a mask for elsewhere \(2, 2\)"):
+        trainer_with([pruning], tmp_path).fit(LanguageModel())
