@@ -106,7 +106,9 @@ def evaluate(model: Path, manifest: Path, *, json: Path | None = None, worst: in
     evaluate_model(model, manifest, json=json).print(Console(), worst=worst)
 
 
-def compare(dense: Path, sparse: list[Path], *, manifest: Path, json: Path | None = None) -> None:
+def compare(
+    dense: Path, sparse: list[Path], *, manifest: Path, json: Path | None = None, report: Path | None = None
+) -> None:
     """Compare sparse models with a dense one: errors, significance, non-zeros, sparsity per layer, bytes on disk.
 
     Args:
@@ -114,12 +116,41 @@ def compare(dense: Path, sparse: list[Path], *, manifest: Path, json: Path | Non
         sparse: one or more other models
         manifest: JSON lines with audio_filepath, duration, text
         json: also write the result here
+        report: also write figures and tables into this folder, as one self-contained page, report.html
     """
     from rich.console import Console
 
     from .comparison import compare as compare_models
 
-    compare_models(dense, sparse, manifest, json=json).print(Console())
+    compare_models(dense, sparse, manifest, json=json, report=report).print(Console())
+
+
+def study(grid: Path, *, out: Path, jobs: int = 1) -> int:
+    """Train and evaluate a grid of configs; what is done is skipped. Exit code 1 if any training failed.
+
+    Args:
+        grid: YAML file with base, evaluate and grids, e.g. recipes/spoken/study.yaml
+        out: folder of the study: a run folder per training, and results.csv
+        jobs: trainings at the same time; each gets its share of the CPU's cores
+    """
+    from .results import failures
+    from .study import run_study
+
+    results = run_study(grid, out, jobs=jobs)
+    print(f"{out / 'results.csv'}: {len(results)} rows, {len(failures(results))} failed")
+    return 1 if failures(results) else 0
+
+
+def report(results: Path, *, out: Path) -> None:
+    """Draw a table of results: WER against sparsity, size and layers, significance, in one self-contained page.
+
+    Args:
+        results: the results.csv of a study
+        out: folder for report.html, figures (SVG, PNG) and tables (CSV)
+    """
+    from .report import report as write
+
+    print(write(results, out))
 
 
 def transcribe(model: Path, files: list[Path], *, format: Literal["txt", "json"] = "txt") -> int:
@@ -178,6 +209,8 @@ VERBS: dict[str, Callable] = {
     "train": train,
     "evaluate": evaluate,
     "compare": compare,
+    "study": study,
+    "report": report,
     "transcribe": transcribe,
     "export": export,
     "info": info,

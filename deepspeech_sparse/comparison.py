@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from .export import ModelInfo, info, megabytes, model_name
 from .files import refuse_unwritable, write_json
 from .report import write_report
 from .results import Result
+from .rows import history_of, result_of, training_settings
 from .significance import readable_p_value, sign_flip_p_value
 
 
@@ -135,106 +135,23 @@ def compare(
 
 def results_of(comparison: Comparison) -> list[Result]:
     """The models as rows of a results table, as far as they tell how they came about."""
-    told = [plain_settings(model.info.provenance.get("training")) for model in comparison.models]
+    told = [training_settings(model.info) for model in comparison.models]
     varied = [name for name in dict.fromkeys(name for settings in told for name in settings) if varies(name, told)]
     return [
-        result_of(model, Path(comparison.manifest).name, settings, varied)
+        result_of(
+            model.name,
+            model.info,
+            model.evaluation,
+            settings={name: str(settings[name]) for name in varied if name in settings},
+            history=history_of(model.path),
+        )
         for model, settings in zip(comparison.models, told)
     ]
-
-
-def result_of(model: ComparedModel, manifest: str, told: dict[str, Any], varied: Sequence[str]) -> Result:
-    """One model as a row. Whatever a stranger's model file claims of another type than expected is left out."""
-    evaluation, weighed, provenance = model.evaluation, model.info, model.info.provenance
-    prunable = [layer for layer in weighed.layers if layer.kind]
-    weights, nonzeros = sum(layer.weights for layer in prunable), sum(layer.nonzeros for layer in prunable)
-    pruned = nonzeros < weights
-
-    def text(name: str) -> str:
-        return str(told.get(name) or "")
-
-    def whole(name: str) -> int | None:
-        return told[name] if type(told.get(name)) is int else None
-
-    # Before there was a choice of schedules, all pruning was Narang's.
-    known = text("pruning.schedule.method") or ("narang" if any(name.startswith("pruning.") for name in told) else "")
-    target = told.get("pruning.recurrent.sparsity")
-    return Result(
-        run=model.name,
-        method=known or ("pruned" if pruned else "dense"),
-        target_sparsity=target if isinstance(target, float) else None,
-        pattern=pattern_name(told),
-        scope=text("pruning.scope"),
-        cell=text("network.cell") or text("network.encoder"),
-        hidden=whole("network.hidden"),
-        layers=whole("network.layers"),
-        epochs=whole("epochs"),
-        seed=whole("seed"),
-        settings={name: str(told[name]) for name in varied if name in told},
-        manifest=manifest,
-        utterances=len(evaluation.utterances),
-        words=evaluation.total("words"),
-        wer=evaluation.wer,
-        wer_low=evaluation.wer_interval[0],
-        wer_high=evaluation.wer_interval[1],
-        cer=evaluation.cer,
-        substitutions=evaluation.total("substitutions"),
-        deletions=evaluation.total("deletions"),
-        insertions=evaluation.total("insertions"),
-        word_errors=tuple(utterance.word_errors for utterance in evaluation.utterances),
-        parameters=weighed.parameters,
-        nonzeros=weighed.nonzeros,
-        sparsity=weighed.sparsity,
-        pruned_sparsity=1 - nonzeros / weights if weights else None,
-        bytes=weighed.bytes,
-        parts=tuple(
-            {"name": layer.name, "layer": layer.name, "gate": "", "weights": layer.weights, "nonzeros": layer.nonzeros}
-            for layer in weighed.layers
-        ),
-        history=history_of(model.path),
-        **{name: str(provenance.get(name) or "") for name in ("deepspeech_sparse", "torch", "git_commit")},
-    )
-
-
-def plain_settings(values: Any, place: str = "") -> dict[str, Any]:
-    """Settings of a training by dotted name.
-
-    Example:
-        >>> plain_settings({"seed": 1, "network": {"cell": "gru", "layers": 3}})
-        {'seed': 1, 'network.cell': 'gru', 'network.layers': 3}
-    """
-    if not isinstance(values, dict):
-        return {place: values} if place else {}
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        found |= plain_settings(value, f"{place}.{name}" if place else str(name))
-    return found
 
 
 def varies(name: str, told: Sequence[dict[str, Any]]) -> bool:
     """Whether models have a setting unlike each other; seed and epochs, not of a part, have columns of their own."""
     return "." in name and len({str(settings[name]) for settings in told if name in settings}) > 1
-
-
-def pattern_name(told: dict[str, Any]) -> str:
-    """A pruning pattern as a results table writes it: single, blocks 8x1, balanced, 2:4."""
-    kind = str(told.get("pruning.pattern.kind") or "")
-    return (
-        f"{kind} {told.get('pruning.pattern.rows')}x{told.get('pruning.pattern.columns')}" if kind == "blocks" else kind
-    )
-
-
-def history_of(source: Path) -> dict[str, list[float]]:
-    """The columns of a run folder's metrics.csv; nothing for other models."""
-    path = Path(source) / "metrics.csv"
-    if not path.is_file():
-        return {}
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    try:
-        return {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else ())}
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a table of numbers ({error}); was it edited?") from error
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:

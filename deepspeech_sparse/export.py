@@ -45,6 +45,7 @@ class Part:
     """One matrix or kernel, or what one gate has of it."""
 
     name: str  # in the network's named_parameters
+    kind: str  # recurrent, linear or convolution; empty for what pruning never touches
     layer: str
     gate: str  # reset, update, ...; empty without gates
     weights: int
@@ -211,13 +212,12 @@ def layers_of(network: nn.Module) -> list[Layer]:
     What is numbered is a layer with all that it holds: recurrent.0, conformer.conformer_layers.3; else what stands at
     the top: fully_connected, head.
     """
-    kinds = {weight.name: weight.kind for weight in prunable_weights(network)}
     layers: dict[str, Layer] = {}
     for part in parts_of(network):
         before = layers.get(part.layer, Layer(part.layer, "", 0, 0))
         layers[part.layer] = Layer(
             part.layer,
-            kinds.get(part.name, before.kind),
+            part.kind or before.kind,
             before.weights + part.weights,
             before.nonzeros + part.nonzeros,
         )
@@ -226,16 +226,17 @@ def layers_of(network: nn.Module) -> list[Layer]:
 
 def parts_of(network: nn.Module) -> list[Part]:
     """Every matrix and kernel of a network, gate by gate."""
-    gates = {weight.name: weight.gates for weight in prunable_weights(network, exclude=())}
+    known = {weight.name: weight for weight in prunable_weights(network)}
     parts = []
     for name, parameter in network.named_parameters():
         if parameter.dim() < 2:
             continue
         words = name.split(".")
         number = next((place for place, word in enumerate(words) if word.isdigit()), 0)
-        layer, names = ".".join(words[: number + 1]), gates.get(name, ("",))
-        for gate, rows in zip(names, parameter.detach().chunk(len(names))):
-            parts.append(Part(name, layer, gate, rows.numel(), int(torch.count_nonzero(rows))))
+        layer = ".".join(words[: number + 1])
+        kind, gates = (known[name].kind, known[name].gates) if name in known else ("", ("",))
+        for gate, rows in zip(gates, parameter.detach().chunk(len(gates))):
+            parts.append(Part(name, kind, layer, gate, rows.numel(), int(torch.count_nonzero(rows))))
     return parts
 
 

@@ -149,6 +149,8 @@ def value_of(text: str, column: str, place: str) -> Any:
     try:
         if "dict" in kind:
             plain = json.loads(text)
+            if not isinstance(plain, list if kind.startswith("tuple") else dict):
+                raise ValueError("JSON of another kind")
             return tuple(plain) if kind.startswith("tuple") else plain
         if kind.startswith("tuple"):
             digits = tuple(text.split())

@@ -8,7 +8,7 @@ from deepspeech_sparse.config import RunConfig, config_from_dict, config_to_dict
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.pruning import Blocks, Cubic, Hard, Iterative, Lottery, Narang
 
-RECIPES = sorted((Path(__file__).parent.parent / "recipes").rglob("*.yaml"))
+RECIPES = [path for path in sorted((Path(__file__).parent.parent / "recipes").rglob("*.yaml")) if path.stem != "study"]
 DATA = {"train": "train.jsonl", "dev": "dev.jsonl"}
 
 

@@ -384,6 +384,13 @@ def test_cells_that_hold_something_else_are_left_out_of_the_figures(tmp_path):
     assert "No figure of WER against multiplications" in page.words
 
 
+@pytest.mark.parametrize("column, text", [("history", "[1]"), ("parts", "5"), ("parts", '{"a":1}'), ("history", "{")])
+def test_cells_with_json_of_another_kind_are_refused_by_name(column, text, tmp_path):
+    (tmp_path / "results.csv").write_text(f'run,wer,{column}\na,0.1,"{text.replace(chr(34), chr(34) * 2)}"\n')
+    with pytest.raises(InputError, match=f"row 1: {column} = .* is not what this column holds"):
+        report(tmp_path / "results.csv", tmp_path / "report")
+
+
 def test_equal_tables_give_equal_bytes(folder, rows, tmp_path):
     write_results(tmp_path / "results.csv", rows)
     report(tmp_path / "results.csv", tmp_path / "again")

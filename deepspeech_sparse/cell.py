@@ -1,0 +1,107 @@
+"""One training of a study, in a process of its own: train or go on, evaluate, write the row.
+
+python -m deepspeech_sparse.cell FOLDER MANIFEST SETTINGS
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import resource
+import sys
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from .callbacks import TrainingStopped
+from .config import load_config
+from .errors import InputError
+from .evaluation import evaluate
+from .export import info
+from .files import write_whole
+from .results import Result
+from .rows import history_of, result_of
+from .runs import train
+
+CONFIG = "cell.yaml"  # what the study asked for; config.yaml is what the run was started with
+ROW = "row.json"
+
+
+def run_cell(folder: Path, manifest: Path, settings: dict[str, str]) -> Result:
+    """Train the run in `folder`, or continue it, and evaluate its best checkpoint."""
+    config = load_config(folder / CONFIG)
+    last = folder / "checkpoints" / "last.ckpt"
+    train(config, folder, resume="auto" if last.exists() else False)
+    with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
+        seconds = sum(float(row["seconds"]) for row in csv.DictReader(file))
+    return result_of(
+        folder.name,
+        info(folder),
+        evaluate(folder, manifest),
+        settings=settings,
+        history=history_of(folder),
+        train_seconds=seconds,
+        peak_memory=peak_memory(),
+        python=platform.python_version(),
+        machine=machine(),
+    )
+
+
+def peak_memory() -> int:
+    """Bytes this process has held at most: Linux counts in KiB, macOS in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def machine() -> str:
+    """Processor and core count, as far as the system tells."""
+    name = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def read_row(folder: Path) -> Result | None:
+    """The row that a finished cell has left, None while there is none.
+
+    Raises:
+        InputError: the file is broken
+    """
+    path = folder / ROW
+    if not path.exists():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        lists = {name: tuple(values[name]) for name in ("word_errors", "parts")}
+        return Result(**{**values, **lists})
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: not the row of a cell ({error}); remove it and start the study again") from error
+
+
+def main(arguments: list[str]) -> int:
+    folder, manifest = Path(arguments[0]), Path(arguments[1])
+    try:
+        row = run_cell(folder, manifest, yaml.safe_load(arguments[2]))
+    except TrainingStopped as stop:
+        print(stop)
+        return 130
+    except Exception as error:
+        traceback.print_exc()
+        text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        row = Result(run=folder.name, status="failed", error=text)
+    # An epoch without batches has NaN for its loss; Python's JSON keeps it, and only Python reads this file.
+    write_whole(folder / ROW, json.dumps(asdict(row)).encode())
+    return 0 if row.done else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,129 @@
+"""A model as a row of a results table: what it was told, how often it errs, what it weighs, how it came about."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+from .evaluation import Evaluation
+from .export import ModelInfo
+from .results import Result
+
+
+def result_of(
+    name: str,
+    info: ModelInfo,
+    evaluation: Evaluation,
+    *,
+    settings: dict[str, str] | None = None,
+    history: dict[str, list[float]] | None = None,
+    **measured: Any,
+) -> Result:
+    """One model as a row. Whatever a stranger's model file claims of another type than expected is left out.
+
+    Args:
+        name: of the row
+        settings: varied settings that have no column of their own
+        history: columns of the run's metrics.csv, see `history_of`
+        measured: further fields of `Result`, e.g. train_seconds
+    """
+    told = training_settings(info)
+    prunable = [part for part in info.parts if part.kind in pruned_kinds(told)]
+    weights, nonzeros = (sum(getattr(layer, field) for layer in prunable) for field in ("weights", "nonzeros"))
+
+    def text(key: str) -> str:
+        return str(told.get(key) or "")
+
+    def whole(key: str) -> int | None:
+        return told[key] if type(told.get(key)) is int else None
+
+    # Before there was a choice of schedules, all pruning was Narang's.
+    known = text("pruning.schedule.method") or ("narang" if any(key.startswith("pruning.") for key in told) else "")
+    targets = [told.get(f"pruning.{kind}.sparsity") for kind in ("recurrent", "linear", "convolution")]
+    interval = evaluation.wer_interval
+    return Result(
+        run=name,
+        method=known or ("pruned" if nonzeros < weights else "dense"),
+        target_sparsity=next((target for target in targets if isinstance(target, float)), None),
+        pattern=pattern_name(told),
+        scope=text("pruning.scope"),
+        cell=text("network.cell") or text("network.encoder"),
+        hidden=whole("network.hidden"),
+        layers=whole("network.layers"),
+        epochs=whole("epochs"),
+        seed=whole("seed"),
+        settings=settings or {},
+        manifest=Path(evaluation.manifest).name,
+        utterances=len(evaluation.utterances),
+        words=evaluation.total("words"),
+        wer=evaluation.wer,
+        wer_low=interval[0],
+        wer_high=interval[1],
+        cer=evaluation.cer,
+        substitutions=evaluation.total("substitutions"),
+        deletions=evaluation.total("deletions"),
+        insertions=evaluation.total("insertions"),
+        word_errors=tuple(utterance.word_errors for utterance in evaluation.utterances),
+        parameters=info.parameters,
+        nonzeros=info.nonzeros,
+        sparsity=info.sparsity,
+        pruned_sparsity=1 - nonzeros / weights if weights else None,
+        bytes=info.bytes,
+        macs_per_second=info.macs_per_second,
+        parts=tuple(asdict(part) for part in info.parts),
+        history=history or {},
+        **{key: str(info.provenance.get(key) or "") for key in ("deepspeech_sparse", "torch", "git_commit")},
+        **measured,
+    )
+
+
+def pruned_kinds(told: dict[str, Any]) -> set[str]:
+    """The types of layers that pruning was asked to touch; of a dense model those it usually does."""
+    kinds = {
+        kind for kind in ("recurrent", "linear", "convolution") if any(k.startswith(f"pruning.{kind}.") for k in told)
+    }
+    return kinds or {"recurrent", "linear"}
+
+
+def training_settings(info: ModelInfo) -> dict[str, Any]:
+    """What a model's training was told, by dotted name; nothing when its file does not say."""
+    return plain_settings(info.provenance.get("training"))
+
+
+def plain_settings(values: Any, place: str = "") -> dict[str, Any]:
+    """Settings of a training by dotted name.
+
+    Example:
+        >>> plain_settings({"seed": 1, "network": {"cell": "gru", "layers": 3}})
+        {'seed': 1, 'network.cell': 'gru', 'network.layers': 3}
+    """
+    if not isinstance(values, dict):
+        return {place: values} if place else {}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= plain_settings(value, f"{place}.{name}" if place else str(name))
+    return found
+
+
+def pattern_name(told: dict[str, Any]) -> str:
+    """A pruning pattern as a results table writes it: single, blocks 8x1, balanced, 2:4."""
+    kind = str(told.get("pruning.pattern.kind") or "")
+    return (
+        f"{kind} {told.get('pruning.pattern.rows')}x{told.get('pruning.pattern.columns')}" if kind == "blocks" else kind
+    )
+
+
+def history_of(source: Path) -> dict[str, list[float]]:
+    """The columns of a run folder's metrics.csv; nothing for other models."""
+    path = Path(source) / "metrics.csv"
+    if not path.is_file():
+        return {}
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        return {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else ())}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a table of numbers ({error}); was it edited?") from error

@@ -1,0 +1,121 @@
+"""A study of tiny trainings: finished, killed, resumed, failed, refused."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from deepspeech_sparse.cli import main
+from deepspeech_sparse.errors import InputError
+from deepspeech_sparse.results import read_results
+from deepspeech_sparse.study import load_study
+
+BASE = """
+data: {{train: {train}, dev: {dev}, batch_seconds: 5}}
+features: {{kind: log_mel, mels: 16}}
+network: {{convolutions: [{{channels: 4, kernel: [5, 5], stride: [2, 2]}}], layers: 1, hidden: 8}}
+alphabet: abc
+epochs: 3
+checkpoint_every: 2
+threads: 1
+"""
+
+
+@pytest.fixture
+def grid(tones, tmp_path):
+    """Two dense and two sparse trainings."""
+    (tmp_path / "base.yaml").write_text(BASE.format(**tones))
+    values = {
+        "base": str(tmp_path / "base.yaml"),
+        "evaluate": str(tones["dev"]),
+        "grids": [
+            {"name": "dense", "vary": {"seed": [0, 1]}},
+            {
+                "name": "sparse",
+                "set": {"pruning.schedule": {"method": "cubic", "every": 1}},
+                "vary": {"pruning.recurrent.sparsity": [0.5, 0.8]},
+            },
+        ],
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
+    return tmp_path / "study.yaml"
+
+
+def figures(path) -> list[tuple]:
+    return [(row.run, row.wer, row.nonzeros, row.word_errors, row.history["loss"]) for row in read_results(path)]
+
+
+def test_a_study_killed_in_the_middle_finishes_with_the_same_rows(grid, tmp_path, capsys):
+    assert main(["study", str(grid), "--out", str(tmp_path / "whole"), "--jobs", "2"]) == 0
+    expected = figures(tmp_path / "whole" / "results.csv")
+    assert [row[0] for row in expected] == [
+        "dense_seed-0",
+        "dense_seed-1",
+        "sparse_sparsity-0.5",
+        "sparse_sparsity-0.8",
+    ]
+
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "deepspeech_sparse.cli", "study", str(grid), "--out", str(out)]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while not (out / "sparse_sparsity-0.5" / "checkpoints" / "last.ckpt").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 130
+    assert len(read_results(out / "results.csv")) == 2
+    assert main(["study", str(grid), "--out", str(out)]) == 0
+    assert figures(out / "results.csv") == expected
+    assert "2 of 4 cells are done already" in capsys.readouterr().out
+
+    assert main(["report", str(out / "results.csv"), "--out", str(tmp_path / "page")]) == 0
+    assert "sparse_sparsity-0.8" in (tmp_path / "page" / "report.html").read_text()
+
+
+def test_one_failure_is_a_row_and_the_rest_goes_on(grid, tmp_path):
+    values = yaml.safe_load(grid.read_text())
+    values["grids"] = [
+        {
+            "name": "late",
+            "set": {"pruning.recurrent.sparsity": 0.5, "pruning.schedule": {"start_epoch": 9, "every": 1}},
+        },
+        {"name": "needs", "set": {"pruning.recurrent.dense": "late", "pruning.schedule": {"every": 1}}},
+        {"name": "dense"},
+    ]
+    grid.write_text(yaml.safe_dump(values))
+    assert main(["study", str(grid), "--out", str(tmp_path / "out")]) == 1
+    late, needs, dense = read_results(tmp_path / "out" / "results.csv")
+    assert not late.done and "need 0 <= start < ramp" in late.error
+    assert not needs.done and "late, which gives its threshold, failed" in needs.error
+    assert dense.done and dense.train_seconds > 0 and dense.peak_memory > 10**8 and dense.machine
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"grids": []}, "has base, evaluate and grids"),
+        ({"other": 1}, "has base, evaluate and grids"),
+        ({"grids": [{"vary": {}}]}, r"grids\[0\]: a grid has a name"),
+        ({"grids": [{"name": "a", "vary": {"seed": 3}}]}, r"vary.seed is 3; give a list"),
+        ({"grids": [{"name": "a"}, {"name": "a"}]}, "two cells are called a"),
+        ({"grids": [{"name": "a", "set": {"sed": 1}}]}, "a: unknown key sed; did you mean seed"),
+        ({"grids": [{"name": "a", "set": {"pruning.recurrent.dense": "b"}}]}, "a takes its threshold from b"),
+    ],
+)
+def test_wrong_study_files_are_refused_before_any_training(change, words, grid, tmp_path):
+    grid.write_text(yaml.safe_dump({**yaml.safe_load(grid.read_text()), **change}))
+    with pytest.raises(InputError, match=words):
+        load_study(grid, tmp_path / "out")
+
+
+def test_a_folder_trained_with_other_settings_is_not_taken(grid, tmp_path, capsys):
+    folder = tmp_path / "out" / "dense_seed-0"
+    folder.mkdir(parents=True)
+    (folder / "cell.yaml").write_text(BASE.format(train="a", dev="b").replace("hidden: 8", "hidden: 9"))
+    assert main(["study", str(grid), "--out", str(tmp_path / "out")]) == 1
+    assert "was trained with other settings" in capsys.readouterr().err
