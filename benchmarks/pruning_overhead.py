@@ -13,8 +13,7 @@ import time
 import torch
 
 from deepspeech_sparse.model import ConvolutionConfig, Network, NetworkConfig
-from deepspeech_sparse.pruning import Pruner, PruningConfig, ThresholdConfig, prunable_parameters
-from deepspeech_sparse.pruning.pruner import TargetThreshold
+from deepspeech_sparse.pruning import Blocks, Goal, Narang, Pruner, PruningConfig, Single
 from deepspeech_sparse.training import ctc_loss
 
 
@@ -24,6 +23,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=100, help="steps between mask updates")
     parser.add_argument("--rounds", type=int, default=4, help="pairs of blocks; a block is `every` steps")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--blocks", action="store_true", help="blocks of 8x1 instead of single weights")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -34,10 +34,12 @@ def main() -> None:
     labels, label_lengths = torch.randint(1, 29, (24, 20)), torch.full((24,), 20)
     # A ramp that lasts for the whole measurement: every block holds one mask update and `every` applications.
     steps = 2 * options.rounds * options.every * 4
-    shape = PruningConfig(ThresholdConfig(sparsity=0.9), every=options.every).schedule(
-        1.0, steps_per_epoch=1, total_steps=steps
+    config = PruningConfig(
+        Goal(sparsity=0.9),
+        schedule=Narang(every=options.every),
+        pattern=Blocks("blocks", 8, 1) if options.blocks else Single(),
     )
-    pruner = Pruner(prunable_parameters(network), {"recurrent": TargetThreshold(0.9, shape)})
+    pruner = Pruner.of(network, config, total_steps=steps, steps_per_epoch=1)
     step = 0
 
     def block(prune: bool) -> float:
