@@ -5,7 +5,6 @@ python -m deepspeech_sparse.cell FOLDER MANIFEST SETTINGS
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import platform
@@ -27,24 +26,21 @@ from .results import Result
 from .rows import history_of, result_of
 from .runs import train
 
-CONFIG = "cell.yaml"  # what the study asked for; config.yaml is what the run was started with
+CONFIG = "cell.yaml"  # what the study asked for; train writes config.yaml once it has found nothing impossible
 ROW = "row.json"
 
 
 def run_cell(folder: Path, manifest: Path, settings: dict[str, str]) -> Result:
     """Train the run in `folder`, or continue it, and evaluate its best checkpoint."""
-    config = load_config(folder / CONFIG)
-    last = folder / "checkpoints" / "last.ckpt"
-    train(config, folder, resume="auto" if last.exists() else False)
-    with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
-        seconds = sum(float(row["seconds"]) for row in csv.DictReader(file))
+    train(load_config(folder / CONFIG), folder, resume="auto")
+    history = history_of(folder)
     return result_of(
         folder.name,
         info(folder),
         evaluate(folder, manifest),
         settings=settings,
-        history=history_of(folder),
-        train_seconds=seconds,
+        history=history,
+        train_seconds=sum(history["seconds"]),
         peak_memory=peak_memory(),
         python=platform.python_version(),
         machine=machine(),

@@ -137,8 +137,9 @@ def study(grid: Path, *, out: Path, jobs: int = 1) -> int:
     from .study import run_study
 
     results = run_study(grid, out, jobs=jobs)
-    print(f"{out / 'results.csv'}: {len(results)} rows, {len(failures(results))} failed")
-    return 1 if failures(results) else 0
+    failed = len(failures(results))
+    print(f"{out / 'results.csv'}: {len(results)} rows, {failed} failed")
+    return 1 if failed else 0
 
 
 def report(results: Path, *, out: Path) -> None:
@@ -296,9 +297,9 @@ def split_config(arguments: list[str]) -> tuple[dict, list[str]]:
                 flags[flag] = plain_value(text)
         else:
             rest.append(word)
-    values = overlaid(values, flags) if flags else values
+    values = overlaid(values, flags)
     try:
-        refuse_unknown_keys(values, RunConfig, "flags")
+        refuse_unknown_keys(values, RunConfig, "flags")  # what --config says has been checked, under its own name
     except InputError as error:
         raise UsageError(str(error)) from error
     return values, rest

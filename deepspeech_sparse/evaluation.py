@@ -19,13 +19,12 @@ from .batches import fill_batches
 from .corpora.manifest import Utterance, read_manifest
 from .errors import InputError
 from .files import refuse_unwritable, write_json
+from .significance import RESAMPLES, bootstrap_rates, percentile_interval
 from .transcription import Recognizer
 
 log = logging.getLogger(__name__)
 
-RESAMPLES = 2000
 TOTALS = ("words", "hits", "substitutions", "deletions", "insertions", "characters", "character_errors", "duration")
-CHUNK = 1 << 22  # utterances drawn at once by the bootstrap: 32 MB
 
 
 @dataclass(frozen=True)
@@ -259,18 +258,8 @@ def bootstrap_interval(
 
     Bisani and Ney, ICASSP 2004. errors, words: (N,) per utterance.
     """
-    generator = np.random.default_rng(seed)
-    rates = []
-    left = resamples
-    while left:
-        rows = min(left, max(1, CHUNK // len(words)))
-        drawn = generator.integers(len(words), size=(rows, len(words)))
-        total = words[drawn].sum(1)
-        spoken = total > 0  # a draw of silent utterances only has no rate
-        rates.append(errors[drawn].sum(1)[spoken] / total[spoken])
-        left -= rows
-    low, high = np.quantile(np.concatenate(rates), [0.025, 0.975])
-    return float(low), float(high)
+    [rates] = bootstrap_rates(errors[None], words, resamples=resamples, seed=seed)
+    return percentile_interval(rates)
 
 
 def aligned(reference: str, hypothesis: str) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import subprocess
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from . import __version__
 from .callbacks import load_checkpoint
 from .config import config_from_dict
 from .engine.model_file import Model, load_model, model_bytes, portable, save_model
-from .features import FeaturesConfig
 from .files import refuse_unwritable
 from .model.cost import uses_per_second
 from .pruning import prunable_weights
@@ -139,13 +139,16 @@ def info(model: Path) -> ModelInfo:
     if is_run(path):  # a checkpoint holds the optimizer's state too: not what a model weighs
         size = len(model_bytes(loaded, loaded.config, loaded.provenance, name=path))
     parameters = list(loaded.network.parameters())
+    parts = parts_of(loaded.network)
+    features = loaded.config.features
+    uses = uses_per_second(loaded.network, features.bins, 1 / features.hop)
     return ModelInfo(
         name=model_name(path),
         parameters=sum(parameter.numel() for parameter in parameters),
         nonzeros=sum(int(torch.count_nonzero(parameter)) for parameter in parameters),
-        layers=tuple(layers_of(loaded.network)),
-        parts=tuple(parts_of(loaded.network)),
-        macs_per_second=macs_per_second(loaded.network, loaded.config.features),
+        layers=tuple(layers_of(parts)),
+        parts=tuple(parts),
+        macs_per_second=sum(part.nonzeros * uses[part.name] for part in parts),
         bytes=size,
         config=portable(loaded.config),
         provenance=loaded.provenance,
@@ -206,14 +209,14 @@ def git_commit() -> str | None:
         return None
 
 
-def layers_of(network: nn.Module) -> list[Layer]:
-    """The layers of a network that have matrices or kernels, from the input to the head.
+def layers_of(parts: Iterable[Part]) -> list[Layer]:
+    """The layers that have matrices or kernels, from the input to the head.
 
     What is numbered is a layer with all that it holds: recurrent.0, conformer.conformer_layers.3; else what stands at
     the top: fully_connected, head.
     """
     layers: dict[str, Layer] = {}
-    for part in parts_of(network):
+    for part in parts:
         before = layers.get(part.layer, Layer(part.layer, "", 0, 0))
         layers[part.layer] = Layer(
             part.layer,
@@ -238,12 +241,6 @@ def parts_of(network: nn.Module) -> list[Part]:
         for gate, rows in zip(gates, parameter.detach().chunk(len(gates))):
             parts.append(Part(name, kind, layer, gate, rows.numel(), int(torch.count_nonzero(rows))))
     return parts
-
-
-def macs_per_second(network: nn.Module, features: FeaturesConfig) -> float:
-    """Multiply-accumulates with a non-zero weight per second of audio."""
-    uses = uses_per_second(network, features.bins, 1 / features.hop)
-    return sum(part.nonzeros * uses[part.name] for part in parts_of(network))
 
 
 def megabytes(count: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from .errors import InputError
 from .evaluation import Evaluation
 from .export import ModelInfo
+from .pruning.config import KINDS
 from .results import Result
 
 
@@ -32,7 +33,7 @@ def result_of(
     """
     told = training_settings(info)
     prunable = [part for part in info.parts if part.kind in pruned_kinds(told)]
-    weights, nonzeros = (sum(getattr(layer, field) for layer in prunable) for field in ("weights", "nonzeros"))
+    weights, nonzeros = (sum(getattr(part, field) for part in prunable) for field in ("weights", "nonzeros"))
 
     def text(key: str) -> str:
         return str(told.get(key) or "")
@@ -42,7 +43,7 @@ def result_of(
 
     # Before there was a choice of schedules, all pruning was Narang's.
     known = text("pruning.schedule.method") or ("narang" if any(key.startswith("pruning.") for key in told) else "")
-    targets = [told.get(f"pruning.{kind}.sparsity") for kind in ("recurrent", "linear", "convolution")]
+    targets = [told.get(f"pruning.{kind}.sparsity") for kind in KINDS]
     interval = evaluation.wer_interval
     return Result(
         run=name,
@@ -82,9 +83,7 @@ def result_of(
 
 def pruned_kinds(told: dict[str, Any]) -> set[str]:
     """The types of layers that pruning was asked to touch; of a dense model those it usually does."""
-    kinds = {
-        kind for kind in ("recurrent", "linear", "convolution") if any(k.startswith(f"pruning.{kind}.") for k in told)
-    }
+    kinds = {kind for kind in KINDS if any(key.startswith(f"pruning.{kind}.") for key in told)}
     return kinds or {"recurrent", "linear"}
 
 

@@ -130,9 +130,14 @@ def bootstrap_difference(
     """
     drawn = bootstrap_rates(np.stack([first, second]), words, resamples=resamples, seed=seed)
     differences = drawn[1] - drawn[0]
-    low, high = np.quantile(differences, [0.025, 0.975])
     value = float(second.sum() - first.sum()) / float(words.sum())
-    return Difference(value, float(low), float(high), float((differences < 0).mean()))
+    return Difference(value, *percentile_interval(differences), float((differences < 0).mean()))
+
+
+def percentile_interval(values: np.ndarray) -> tuple[float, float]:
+    """The middle 95 % of bootstrapped values."""
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def bootstrap_rates(errors: np.ndarray, words: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:

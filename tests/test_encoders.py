@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torchaudio.models import Wav2Letter
-from untrained import tiny_config
+from untrained import gradients_without_and_with_padding, tiny_config
 
 from deepspeech_sparse import Recognizer
 from deepspeech_sparse.batches import DataConfig
@@ -73,16 +73,7 @@ def test_padding_never_changes_a_result(config):
 def test_padding_never_changes_a_gradient_and_every_parameter_has_one(config):
     """In training too: extra padding, full of rubbish, moves neither the loss nor any gradient."""
     net = network(replace(config, dropout=0.0) if config is CONFORMER else config)
-    frames = torch.tensor([30, 17])
-    features = torch.randn(2, 30, 9)
-    padded = torch.cat([features, torch.full((2, 14, 9), 77.0)], dim=1)
-    gradients = []
-    for batch in (features, padded):
-        net.zero_grad()
-        logits, output_frames = net(batch, frames)
-        logits[frame_mask(output_frames, logits.shape[1])].square().sum().backward()
-        gradients.append({name: parameter.grad.clone() for name, parameter in net.named_parameters()})
-    plain, with_padding = gradients
+    plain, with_padding = gradients_without_and_with_padding(net)
     for name, gradient in plain.items():
         assert gradient.any(), f"{name} learns nothing"
         torch.testing.assert_close(with_padding[name], gradient, atol=1e-4, rtol=1e-4, msg=name)

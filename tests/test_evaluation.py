@@ -143,7 +143,7 @@ def test_an_interval_is_a_function_of_its_seed_and_not_of_its_chunks(monkeypatch
     words, errors = rng.integers(1, 9, 60), rng.integers(0, 3, 60)
     whole = bootstrap_interval(errors, words, seed=1)
     assert whole == bootstrap_interval(errors, words, seed=1) != bootstrap_interval(errors, words, seed=2)
-    monkeypatch.setattr("deepspeech_sparse.evaluation.CHUNK", 7 * 60)
+    monkeypatch.setattr("deepspeech_sparse.significance.CHUNK", 7 * 60)
     assert bootstrap_interval(errors, words, seed=1) == whole
 
 

@@ -4,12 +4,14 @@ import math
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from deepspeech_sparse.batches import DataConfig
 from deepspeech_sparse.callbacks import CHECKPOINT_FORMAT, AtomicCheckpointIO
 from deepspeech_sparse.config import RunConfig, config_to_dict
 from deepspeech_sparse.features import FeaturesConfig
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig
+from deepspeech_sparse.model.masking import frame_mask
 from deepspeech_sparse.runs import speech_recognition
 from deepspeech_sparse.training import SpeechRecognition
 
@@ -50,3 +52,17 @@ def run_of(
     }
     AtomicCheckpointIO().save_checkpoint(checkpoint, folder / "checkpoints" / name)
     return folder
+
+
+def gradients_without_and_with_padding(network: nn.Module) -> list[dict[str, torch.Tensor]]:
+    """Gradients by name of one loss over real frames of 9 bins: alone, and with 14 frames of rubbish behind them."""
+    frames = torch.tensor([30, 17])
+    features = torch.randn(2, 30, 9)
+    padded = torch.cat([features, torch.full((2, 14, 9), 77.0)], dim=1)
+    gradients = []
+    for batch in (features, padded):
+        network.zero_grad()
+        logits, output_frames = network(batch, frames)
+        logits[frame_mask(output_frames, logits.shape[1])].square().sum().backward()
+        gradients.append({name: parameter.grad.clone() for name, parameter in network.named_parameters()})
+    return gradients

@@ -27,9 +27,6 @@ class Single:
 
     kind: Literal["single"] = "single"
 
-    def __str__(self) -> str:
-        return "single"
-
     def check(self, weight: Weight) -> None:
         """Fits everything."""
 
@@ -67,9 +64,6 @@ class Blocks:
     def __post_init__(self) -> None:
         if self.rows < 1 or self.columns < 1:
             raise InputError(f"pruning: blocks of {self.rows} x {self.columns}: both must be at least 1")
-
-    def __str__(self) -> str:
-        return f"blocks {self.rows}x{self.columns}" + (" by mean" if self.by == "mean" else "")
 
     def check(self, weight: Weight) -> None:
         """InputError when blocks do not tile the matrix."""
@@ -119,9 +113,6 @@ class Balanced:
         if self.groups < 1:
             raise InputError(f"pruning: balanced over {self.groups} groups of rows; at least 1 is needed")
 
-    def __str__(self) -> str:
-        return "balanced" + (f" {self.groups} groups" if self.groups > 1 else "")
-
     def check(self, weight: Weight) -> None:
         """InputError when the rows of a gate do not split into so many groups."""
         rows = matrix(weight).shape[0]
@@ -160,9 +151,6 @@ class TwoOfFour:
     """
 
     kind: Literal["2:4"]
-
-    def __str__(self) -> str:
-        return "2:4"
 
     def check(self, weight: Weight) -> None:
         """InputError when rows do not split into fours."""

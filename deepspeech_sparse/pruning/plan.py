@@ -75,18 +75,16 @@ def pruning_groups(
     Raises:
         InputError: a goal without weights, a pattern that does not fit, an impossible schedule, with the numbers
     """
-    rounds = lottery_rounds(config) if isinstance(config.schedule, Lottery) else 0
     groups = []
     for name, (goal, weights, factors) in grouped(module, config).items():
         for weight in weights:
             config.pattern.check(weight)
-        if goal.dense is None:
-            rule = rule_of(goal, config, length, rounds)
-            largest = None
-        else:
+        largest = None
+        if goal.dense is not None:
             q, largest = measured(goal, name, config, load_dense)
-            rule = rule_of(Goal(q=q), config, length, rounds)
-        refuse_pruning_everything(name, rule, largest)
+            goal = Goal(q=q)
+        rule = rule_of(goal, config, length)
+        refuse_pruning_everything(name, rule, goal.q, largest)
         groups.append(Group(name, tuple(weights), tuple(factors), rule, config.pattern))
     return groups
 
@@ -113,7 +111,7 @@ def grouped(module: nn.Module, config: PruningConfig) -> dict[str, tuple[Goal, l
     return groups
 
 
-def rule_of(goal: Goal, config: PruningConfig, length: Length, rounds: int) -> Rule:
+def rule_of(goal: Goal, config: PruningConfig, length: Length) -> Rule:
     """The rule by which a group's threshold moves."""
     schedule, units = config.schedule, config.pattern.share
     match schedule:
@@ -151,7 +149,7 @@ def rule_of(goal: Goal, config: PruningConfig, length: Length, rounds: int) -> R
             when = Rounds(final, 1 - (1 - final) ** (1 / schedule.rounds), iterative_steps(schedule, length))
             return Deviations(when, goal.deviations) if goal.deviations else SmallestShare(when, units)
         case Lottery():
-            steps = lottery_steps(schedule, rounds, length)
+            steps = lottery_steps(schedule, lottery_rounds(config), length)
             return SmallestShare(Rounds(goal.sparsity, schedule.share, steps), units)
 
 
@@ -211,20 +209,14 @@ def measured(
     return q, max(size.max().item() for size in sizes)
 
 
-def refuse_pruning_everything(name: str, rule: Rule, largest: float | None) -> None:
+def refuse_pruning_everything(name: str, rule: Rule, q: float | None, largest: float | None) -> None:
     """A phi that is far too big ends in an empty network; found beforehand."""
     if not isinstance(rule, FixedThreshold) or not isinstance(rule.schedule, NarangThreshold):
         return
     schedule = rule.schedule
     final = schedule(schedule.last_update)
-    # q by Eq. 1. It is meant to be about the 90th percentile of |w|, 1.6 standard deviations of a normal
-    # distribution. Past three times that nothing survives; a dense network at hand gives the exact limit.
-    q = (
-        schedule.slope
-        * (2 * (schedule.ramp - schedule.start) + 3 * (schedule.end - schedule.ramp))
-        / schedule.every
-        / 2
-    )
+    # q is meant to be about the 90th percentile of |w|, 1.6 standard deviations of a normal distribution. Past three
+    # times that nothing survives; a dense network at hand gives the exact limit.
     limit = 3 * q if largest is None else min(3 * q, largest)
     if final >= limit:
         raise InputError(
@@ -233,8 +225,3 @@ def refuse_pruning_everything(name: str, rule: Rule, largest: float | None) -> N
             f"per {schedule.every} steps from {schedule.start} over {schedule.ramp} to {schedule.end}; "
             "the paper's phi_ratio is 1.5 to 2"
         )
-
-
-def last_update(groups: Sequence[Group]) -> int:
-    """The step after which no mask changes any more."""
-    return max(group.rule.schedule.last_update for group in groups)

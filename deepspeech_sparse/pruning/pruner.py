@@ -6,6 +6,7 @@ stay as they are.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from .config import PruningConfig
 from .patterns import Blocks, matrix
-from .plan import Group, Length, last_update, pruning_groups
+from .plan import Group, Length, pruning_groups
 from .weights import Weight
 
 
@@ -72,7 +73,7 @@ class Pruner:
     @property
     def last_update(self) -> int:
         """The step after which no mask changes any more."""
-        return last_update(self.groups)
+        return max(group.rule.schedule.last_update for group in self.groups)
 
     @torch.no_grad()
     def before_step(self, step: int) -> None:
@@ -98,35 +99,33 @@ class Pruner:
         Raises:
             InputError: when a layer would lose its last weight
         """
-        if not self.returning:
-            self.apply()  # momentum may have moved what has no gradient
         remade = False
         for group in self.groups:
-            sizes: list[Tensor] = []
-
-            def measure(group: Group = group, sizes: list[Tensor] = sizes) -> list[Tensor]:
-                sizes[:] = group.sizes()
-                return sizes
-
-            threshold = group.rule(step, measure)
+            sizes = functools.cache(functools.partial(self.sizes, group))  # measured once, and only when needed
+            threshold = group.rule(step, sizes)
             if threshold is None:
                 continue
             remade = True
             self.thresholds[group.name] = threshold
-            for weight, size in zip(group.weights, sizes or measure()):
-                self.pruned[weight.name] = self.mask(group, weight, size, threshold, step)
+            for weight, factor, size in zip(group.weights, group.factors, sizes()):
+                below = group.pattern.below(weight, size, threshold).view(weight.parameter.shape)
+                self.pruned[weight.name] = self.mask(weight, below, threshold * factor, step)
         self.apply()
         return remade
 
-    def mask(self, group: Group, weight: Weight, sizes: Tensor, threshold: float, step: int) -> Tensor:
+    def sizes(self, group: Group) -> list[Tensor]:
+        """Sizes of a group's units, zero for what is pruned if nothing returns."""
+        if not self.returning:
+            self.apply()  # momentum may have moved what has no gradient
+        return group.sizes()
+
+    def mask(self, weight: Weight, below: Tensor, threshold: float, step: int) -> Tensor:
         """True where the weight goes: what is below the threshold, and what was pruned before if nothing returns."""
-        factor = group.factors[group.weights.index(weight)]
-        below = group.pattern.below(weight, sizes, threshold).view(weight.parameter.shape)
         if not self.returning and weight.name in self.pruned:
             below |= self.pruned[weight.name]
         if below.all():
             raise InputError(
-                f"pruning: at step {step} the threshold {threshold * factor:.4g} exceeds every weight of {weight.name} "
+                f"pruning: at step {step} the threshold {threshold:.4g} exceeds every weight of {weight.name} "
                 f"(largest {weight.parameter.abs().max().item():.4g}): nothing would be left. "
                 "Lower q, the target sparsity or phi_ratio; where layers differ much in scale, set scope: layer"
             )

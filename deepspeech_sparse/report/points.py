@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from ..results import Result
-from ..significance import bootstrap_rates
+from ..significance import bootstrap_rates, percentile_interval
 
 EQUAL = 1.25  # non-zeros count as about equal up to this factor
 
@@ -46,8 +46,7 @@ class Point:
         if not same_utterances(self.results):
             return None
         [rates] = bootstrap_rates(self.errors[None], self.words)
-        low, high = np.quantile(rates, [0.025, 0.975])
-        return float(low), float(high)
+        return percentile_interval(rates)
 
     @property
     def errors(self) -> np.ndarray:
