@@ -309,8 +309,10 @@ def plain_value(text: str):
     """A flag's value as YAML reads it; a text stays as it was typed."""
     import yaml
 
+    from .config import parse_yaml
+
     try:
-        value = yaml.safe_load(text)
+        value = parse_yaml(text)
     except yaml.YAMLError:
         return text
     return text if isinstance(value, str) else value

@@ -100,10 +100,7 @@ def config_from_dict(values: dict, source: str | Path = "config", kind: type[Con
     if not isinstance(values, dict):
         raise InputError(f"{source}: expected a mapping of settings, got {type(values).__name__}")
     refuse_unknown_keys(values, kind, source)
-    try:
-        return built(values, kind, source, "")
-    except InputError as error:
-        raise error if str(error).startswith(f"{source}: ") else InputError(f"{source}: {error}") from error
+    return built(values, kind, source, "")
 
 
 def built(values: dict, kind: type, source: str | Path, place: str) -> Any:
@@ -128,7 +125,7 @@ def built(values: dict, kind: type, source: str | Path, place: str) -> Any:
         plain = {name: value for name, value in values.items() if name not in parts}
         parts |= vars(parser.instantiate(parser.parse_object(plain)))
         return kind(**parts)
-    except (ArgumentError, TypeError) as error:
+    except (ArgumentError, InputError, TypeError) as error:
         problem = str(error).replace('Parser key "', f'key "{place}.' if place else 'key "')
         raise InputError(f"{source}: {problem}") from error
 
@@ -161,13 +158,13 @@ def add_flags(parser: ArgumentParser, kind: type[Config], values: dict) -> None:
 
     A field that is one of several dataclasses, such as `network`, shows the settings of the one that `values` mean.
     """
-    choices = {name: get_args(hint) for name, hint in get_type_hints(kind).items()}
-    choices = {name: parts for name, parts in choices.items() if parts and all(map(is_dataclass, parts))}
+    choices = {name: dataclasses_in(hint) for name, hint in get_type_hints(kind).items()}
+    choices = {name: kinds for name, kinds in choices.items() if len(kinds) > 1}
     parser.add_class_arguments(kind, None, skip=set(choices))
     helps = {item.arg_name: item.description for item in parse_docstring(kind.__doc__).params}
-    for name, parts in choices.items():
+    for name, kinds in choices.items():
         given = values.get(name)
-        chosen = variant(given if isinstance(given, dict) else {}, parts, "flags", name)
+        chosen = variant(given if isinstance(given, dict) else {}, kinds, "flags", name)
         parser.add_argument(f"--{name}", type=chosen, default=chosen(), help=helps[name])
 
 
@@ -185,15 +182,38 @@ def overlaid(values: dict, changes: dict[str, Any]) -> dict:
     return result
 
 
+class Loader(yaml.SafeLoader):
+    """YAML 1.1 but for numbers to the base of 60, in which the pattern 2:4 is 124."""
+
+
+Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in rules if not tag.endswith((":int", ":float"))]
+    for letter, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+INTEGER = re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$")
+REAL = re.compile(
+    r"[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9_]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
+)
+Loader.add_implicit_resolver("tag:yaml.org,2002:int", INTEGER, list("-+0123456789"))
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", REAL, list("-+0123456789."))
+
+
+def parse_yaml(text: str) -> Any:
+    """Plain values from YAML; never an object of a class."""
+    return yaml.load(text, Loader)  # a SafeLoader
+
+
 def read_yaml(path: str | Path) -> dict:
     """The mapping in a YAML file."""
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML config") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid YAML: {error}") from error
-    return {} if values is None else values
+    if values is not None and not isinstance(values, dict):
+        raise InputError(f"{path}: expected a mapping of settings, got {type(values).__name__}")
+    return values or {}
 
 
 def save_config(config: RunConfig, path: str | Path) -> None:

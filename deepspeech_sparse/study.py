@@ -96,8 +96,8 @@ def load_study(path: Path, out: Path) -> Study:
         InputError: whatever is wrong, named by its cell
     """
     values = read_yaml(path)
-    unknown = set(values) - {"base", "evaluate", "grids"} if isinstance(values, dict) else {"all"}
-    if unknown or not all(values.get(name) for name in ("base", "evaluate", "grids")):
+    keys = ("base", "evaluate", "grids")
+    if set(values) - set(keys) or not all(map(values.get, keys)) or not isinstance(values["grids"], list):
         raise InputError(
             f"{path}: a study has base, evaluate and grids, and nothing else; see recipes/spoken/study.yaml"
         )
@@ -118,13 +118,11 @@ def load_study(path: Path, out: Path) -> Study:
 
 
 def grid_of(values: Any, place: str) -> Grid:
-    if (
-        not isinstance(values, dict)
-        or not set(values) <= {"name", "set", "vary"}
-        or not isinstance(values.get("name"), str)
-    ):
-        raise InputError(f"{place}: a grid has a name, and maybe `set` and `vary`; got {values!r}")
-    grid = Grid(**{key: value or {} for key, value in values.items()})
+    kinds = {"name": str, "set": dict, "vary": dict}
+    fits = isinstance(values, dict) and all(isinstance(value, kinds.get(key, ())) for key, value in values.items())
+    if not fits or not re.match(r"\w", values.get("name", "")):
+        raise InputError(f"{place}: a grid has a name, and maybe `set` and `vary`, two mappings; got {values!r}")
+    grid = Grid(**values)
     for key, choices in grid.vary.items():
         if not isinstance(choices, list) or not choices:
             raise InputError(f"{place}: vary.{key} is {choices!r}; give a list of values")
@@ -148,7 +146,8 @@ def short(value: Any) -> str:
 
 def cell_of(name: str, values: dict, grid: Grid, changes: dict[str, Any], out: Path, path: Path) -> Cell:
     needs = None
-    for goal in (values.get("pruning") or {}).values():
+    pruning = values.get("pruning")
+    for goal in pruning.values() if isinstance(pruning, dict) else ():
         dense = goal.get("dense") if isinstance(goal, dict) else None
         if dense and not Path(dense).exists():
             needs, goal["dense"] = str(dense), str(out / str(dense))

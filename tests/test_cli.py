@@ -75,6 +75,7 @@ def test_without_a_verb_all_verbs_are_listed(capsys):
         (["trian"], 2, "did you mean 'train'"),
         (["train", "--config", "none.yaml", "--out", "x"], 1, r"none\.yaml: cannot be read"),
         (["train", "--network.hiden", "3", "--out", "x"], 2, "did you mean network.hidden"),
+        (["train", "--pruning.pattern.kind", "2:5", "--out", "x"], 2, "kind is '2:5'; choose one of single.* 2:4"),
         (["evaluate", "none.safetensors", "none.jsonl"], 1, r"none\."),
         (["info", "none.safetensors"], 1, r"none\.safetensors"),
         (["transcribe"], 2, "model"),

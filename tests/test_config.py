@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_sparse.config import RunConfig, config_from_dict, config_to_dict, load_config, save_config
+from deepspeech_sparse.config import RunConfig, config_from_dict, config_to_dict, load_config, parse_yaml, save_config
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.pruning import Blocks, Cubic, Hard, Iterative, Lottery, Narang
 
@@ -82,7 +82,34 @@ def test_wrong_configs_are_refused_naming_file_and_key(values, words):
         config_from_dict(values, "my.yaml")
 
 
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("2:4", "2:4"),
+        ("12", 12),
+        ("-3", -3),
+        ("1.5e-3", 0.0015),
+        ("4e-3", 0.004),
+        ("1_000", 1000),
+        ("0x1f", 31),
+        ("0", 0),
+        ("08", "08"),
+        (".inf", float("inf")),
+        ("null", None),
+        ("true", True),
+        ("1.2.3", "1.2.3"),
+        ("[0.9, 1.1]", [0.9, 1.1]),
+    ],
+)
+def test_yaml_reads_numbers_as_people_do(text, value):
+    """And not to the base of 60, in which the pattern 2:4 is 124."""
+    assert parse_yaml(text) == value and type(parse_yaml(text)) is type(value)
+
+
 def test_missing_and_broken_files_are_named(tmp_path):
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(InputError, match=r"list\.yaml: expected a mapping of settings, got list"):
+        load_config(tmp_path / "list.yaml")
     with pytest.raises(InputError, match=r"none\.yaml: cannot be read"):
         load_config(tmp_path / "none.yaml")
     (tmp_path / "broken.yaml").write_text("a: [1")

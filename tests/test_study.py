@@ -100,6 +100,11 @@ def test_one_failure_is_a_row_and_the_rest_goes_on(grid, tmp_path):
     [
         ({"grids": []}, "has base, evaluate and grids"),
         ({"other": 1}, "has base, evaluate and grids"),
+        ({"grids": "dense"}, "has base, evaluate and grids"),
+        ({"grids": [{"name": "a", "set": 3}]}, r"grids\[0\]: a grid has a name, .* two mappings"),
+        ({"grids": [{"name": "a", "vary": [1]}]}, r"grids\[0\]: a grid has a name, .* two mappings"),
+        ({"grids": [{"name": ".."}]}, r"grids\[0\]: a grid has a name"),
+        ({"grids": [{"name": "a", "set": {"pruning": 3}}]}, "a: .*pruning"),
         ({"grids": [{"vary": {}}]}, r"grids\[0\]: a grid has a name"),
         ({"grids": [{"name": "a", "vary": {"seed": 3}}]}, r"vary.seed is 3; give a list"),
         ({"grids": [{"name": "a"}, {"name": "a"}]}, "two cells are called a"),
