@@ -85,7 +85,7 @@ def load_study(path: Path, out: Path) -> Study:
         evaluate: data/an4/dev.jsonl
         grids:
           - name: dense
-            vary: {network.hidden: [96, 224], seed: [0, 1]}
+            vary: {network.hidden: [224, 96], seed: [0, 1]}     the first is the baseline of a report
           - name: narang
             set: {pruning.schedule: {every: 20}}
             vary: {pruning.recurrent.sparsity: [0.8, 0.9], seed: [0, 1]}

@@ -114,7 +114,7 @@ def test_set(points: Sequence[Point]) -> str:
     if not first.utterances or not first.words:
         return "The table does not say how large the test set is."
     text = (
-        f"The test set{f', {manifests[0]},' if manifests else ''} has {first.utterances:,} utterances with "
+        f"The evaluated set{f', {manifests[0]},' if manifests else ''} has {first.utterances:,} utterances with "
         f"{first.words:,} words: one error more or less moves a rate by {100 / first.words:.2f} points. Intervals "
         "and tests speak of other utterances like these, not of other speakers, rooms or languages."
     )
