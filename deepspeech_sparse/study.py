@@ -8,6 +8,7 @@ is its own. This file plans and watches.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import re
@@ -130,11 +131,11 @@ def grid_of(values: Any, place: str) -> Grid:
 
 
 def combinations(grid: Grid) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name and changed settings of each cell of a grid; settings first, so that what varies may lie inside them."""
+    """Name and changed settings of each cell, its own copy; settings first: what varies may lie inside them."""
     for choice in itertools.product(*grid.vary.values()):
         varied = dict(zip(grid.vary, choice))
         words = [grid.name, *(f"{key.rsplit('.', 1)[-1]}-{short(value)}" for key, value in varied.items())]
-        yield re.sub(r"[^A-Za-z0-9_.-]+", "-", "_".join(words)), {**grid.set, **varied}
+        yield re.sub(r"[^A-Za-z0-9_.-]+", "-", "_".join(words)), copy.deepcopy({**grid.set, **varied})
 
 
 def short(value: Any) -> str:
@@ -145,6 +146,7 @@ def short(value: Any) -> str:
 
 
 def cell_of(name: str, values: dict, grid: Grid, changes: dict[str, Any], out: Path, path: Path) -> Cell:
+    settings = {key: short(changes[key]) for key in grid.vary if not key.endswith(COLUMNS)}
     needs = None
     pruning = values.get("pruning")
     for goal in pruning.values() if isinstance(pruning, dict) else ():
@@ -155,7 +157,6 @@ def cell_of(name: str, values: dict, grid: Grid, changes: dict[str, Any], out: P
         config = config_from_dict(values, name)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    settings = {key: short(changes[key]) for key in grid.vary if not key.endswith(COLUMNS)}
     return Cell(name, config, settings, needs)
 
 
