@@ -154,6 +154,46 @@ def report(results: Path, *, out: Path) -> None:
     print(write(results, out))
 
 
+def forecast(
+    config,
+    *,
+    dense: Path | None = None,
+    warm_up: int = 0,
+    target_sparsity: float | None = None,
+    results: Path | None = None,
+    reached: list[Path] | None = None,
+    json: Path | None = None,
+    plot: Path | None = None,
+) -> None:
+    """Say what the pruning of a recipe will do before training it: sparsity over time, size and work per layer.
+
+    Args:
+        config: YAML file; every value can also be given as a flag, e.g. --pruning.recurrent.q 0.1
+        dense: trained dense model of the same network that tells how weights grow; by default the recipe's own
+            `dense`. Without one, the initial weights stand for the trained ones
+        warm_up: or train so many steps without pruning, and extrapolate
+        target_sparsity: find the hyper-parameters that reach it, e.g. 0.9
+        results: a study's results.csv: also predict the WER, if enough of its runs are of this kind
+        reached: finished runs of this recipe to hold the forecast against, e.g. [runs/a, runs/b]
+        json: also write the result here
+        plot: also draw zeros and thresholds over the training, as .svg or .png
+    """
+    from rich.console import Console
+
+    from .forecast import forecast as forecast_pruning
+
+    forecast_pruning(
+        config,
+        dense=dense,
+        warm_up=warm_up,
+        target_sparsity=target_sparsity,
+        results=results,
+        reached=tuple(reached or ()),
+        json=json,
+        plot=plot,
+    ).print(Console())
+
+
 def transcribe(model: Path, files: list[Path], *, format: Literal["txt", "json"] = "txt") -> int:
     """Write what is said in audio files to stdout; exit code 1 if any file could not be read.
 
@@ -210,6 +250,7 @@ VERBS: dict[str, Callable] = {
     "train": train,
     "evaluate": evaluate,
     "compare": compare,
+    "forecast": forecast,
     "study": study,
     "report": report,
     "transcribe": transcribe,
@@ -253,6 +294,10 @@ def verb_parser(verb: str, settings: dict | None = None) -> ArgumentParser:
             parser.add_argument(parameter.name, type=parameter.annotation, help=helps[parameter.name])
     skip = {parameter.name for parameter in positional}
     parser.add_function_arguments(function, as_group=False, skip=skip)
+    for action in list(parser._actions):  # a verb's own flags are spelled --warm-up; --warm_up is understood too
+        if action.dest in inspect.signature(function).parameters and "_" in action.dest:
+            action.option_strings = [f"--{action.dest.replace('_', '-')}", *action.option_strings]
+            parser._option_string_actions[action.option_strings[0]] = action
     return parser
 
 

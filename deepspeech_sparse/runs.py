@@ -42,13 +42,7 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
         TrainingStopped: Ctrl-C or SIGTERM came; the state is saved
     """
     checkpoint = checkpoint_to_resume(config, out, resume)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    data = speech_data(config)
-    module = speech_recognition(config, total_steps=data.total_steps)
-    drop_untrainable(data, module, fastest=max(config.augment.speed) if config.augment else 1.0)
-    module.total_steps = data.total_steps
+    data, module = fresh(config)
     if config.features.normalise == "global" and checkpoint is None:  # a checkpoint brings its statistics along
         module.front_end.fit(training_sample(data))
     plain = config_to_dict(config)
@@ -85,6 +79,18 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
     )
     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     return out
+
+
+def fresh(config: RunConfig) -> tuple[SpeechData, SpeechRecognition]:
+    """What a run starts with: its data without untrainable utterances, and a module with the seed's initial weights."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    data = speech_data(config)
+    module = speech_recognition(config, total_steps=data.total_steps)
+    drop_untrainable(data, module, fastest=max(config.augment.speed) if config.augment else 1.0)
+    module.total_steps = data.total_steps
+    return data, module
 
 
 def gradual_pruning(config: PruningConfig, data: SpeechData) -> GradualPruning:

@@ -1,0 +1,100 @@
+"""Where weights start, and where a dense training takes them: from a trained model, some dense steps, or unknown."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from .config import RunConfig
+from .errors import InputError
+from .export import any_model
+from .runs import dense_module, fresh, quiet_lightning, speech_recognition, training_sample
+
+
+@dataclass(frozen=True)
+class Journey:
+    """The way of the prunable weights in a dense training, by parameter name."""
+
+    source: str  # in words
+    start: Mapping[str, Tensor]
+    end: Mapping[str, Tensor]
+
+
+def journey_of(config: RunConfig, dense: Path | None, warm_up: int, module: nn.Module) -> Journey:
+    """Where the weights start, and where a dense training takes them, as far as anybody knows.
+
+    Raises:
+        InputError: the dense model has another shape, or the warm-up is longer than the training
+    """
+    if dense is not None:
+        seed = any_model(dense).provenance.get("seed")
+        torch.manual_seed(seed if type(seed) is int else config.seed)  # as in `fresh`: the weights it started from
+        start, end = matrices(speech_recognition(config)), matrices(dense_module(dense))
+        for name, tensor in start.items():
+            if name not in end or end[name].shape != tensor.shape:
+                other = tuple(end[name].shape) if name in end else "missing"
+                raise InputError(
+                    f"{dense}: {name} is {other}, but {tuple(tensor.shape)} in the recipe; give a dense model of the "
+                    "same network, or dense steps (--warm-up) instead"
+                )
+        return Journey(f"those of {dense} and those it started from", start, end)
+    if warm_up:
+        start, total = matrices(module), module.total_steps
+        if not 0 < warm_up < total:
+            raise InputError(f"forecast: a warm-up of {warm_up} steps does not fit into a training of {total} steps")
+        trained, way = matrices(warmed_up(config, warm_up)), early_distance(config, total, warm_up)
+        end = {name: tensor + (trained[name] - tensor) / way for name, tensor in start.items()}
+        return Journey(f"extrapolated from the first {warm_up} steps of a dense training", start, end)
+    start = matrices(module)
+    said = "the initial ones, which training makes larger: a fixed threshold will take fewer than told here"
+    return Journey(said, start, start)
+
+
+def matrices(module: nn.Module) -> dict[str, Tensor]:
+    """Copies of all weights that pruning could touch, by parameter name."""
+    return {name: weight.detach().clone() for name, weight in module.named_parameters() if weight.dim() > 1}
+
+
+def warmed_up(config: RunConfig, steps: int) -> nn.Module:
+    """The module of a recipe after some steps of its training, without pruning."""
+    data, module = fresh(config)
+    if config.features.normalise == "global":
+        module.front_end.fit(training_sample(data))
+    quiet_lightning()
+    trainer = L.Trainer(
+        max_steps=steps,
+        accelerator="auto",
+        devices=1,
+        precision=config.precision,
+        gradient_clip_val=config.optimizer.clip,
+        logger=False,
+        limit_val_batches=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        reload_dataloaders_every_n_epochs=1,
+    )
+    trainer.fit(module, data)
+    return module.cpu()
+
+
+def travelled(config: RunConfig, steps: int) -> Callable[[int], float]:
+    """Share of the way that weights have come by a step: that of the learning rate spent."""
+    way = [0.0, *itertools.accumulate(config.optimizer.rate(step, steps) for step in range(steps))]
+    return lambda step: way[min(step, steps)] / way[-1]
+
+
+def early_distance(config: RunConfig, steps: int, step: int) -> float:
+    """Share of the final distance that weights have come by an early step: they wander before they find their way.
+
+    The distance of a random walk whose steps are as long as the learning rate: the root of its sum of squares.
+    """
+    squares = list(itertools.accumulate(config.optimizer.rate(step, steps) ** 2 for step in range(steps)))
+    return math.sqrt(squares[step - 1] / squares[-1])
