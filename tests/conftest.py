@@ -10,6 +10,7 @@ import soundfile
 import torch
 
 from deepspeech_sparse.corpora.manifest import Utterance, write_manifest
+from deepspeech_sparse.corpora.spoken import prepare_spoken
 
 torch.set_num_threads(1)  # tests are small; two threads that wait for each other on a busy machine are slower
 
@@ -57,3 +58,10 @@ def tones(tmp_path_factory) -> dict[str, Path]:
     """Manifests {"train", "dev"} of the corpus of tones."""
     folder = tmp_path_factory.mktemp("tones")
     return {"train": make_tones(folder, count=48, seed=1), "dev": make_tones(folder, count=12, seed=2)}
+
+
+@pytest.fixture(scope="session")
+def spoken(tmp_path_factory) -> dict[str, Path]:
+    """Manifests {"train", "dev", "test"} of 40 synthesised utterances; skipped where there is no synthesiser."""
+    pytest.importorskip("espeakng_loader")
+    return prepare_spoken(tmp_path_factory.mktemp("spoken"), utterances=40, seed=5)

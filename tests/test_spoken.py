@@ -21,12 +21,6 @@ from deepspeech_sparse.text import Alphabet
 SENTENCES = [sentence(random.Random(seed)) for seed in range(2000)]
 
 
-@pytest.fixture(scope="module")
-def spoken(tmp_path_factory):
-    pytest.importorskip("espeakng_loader")
-    return prepare_spoken(tmp_path_factory.mktemp("spoken"), utterances=40, seed=5)
-
-
 def test_sentences_stay_within_the_alphabet_and_a_small_vocabulary():
     assert not any(Alphabet().foreign(text) for text in SENTENCES)
     assert len({word for text in SENTENCES for word in text.split()}) < 80

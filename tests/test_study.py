@@ -5,12 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
+from deepspeech_sparse.callbacks import load_checkpoint
 from deepspeech_sparse.cli import main
 from deepspeech_sparse.errors import InputError
+from deepspeech_sparse.export import export
 from deepspeech_sparse.results import read_results
 from deepspeech_sparse.study import load_study
 
@@ -18,7 +23,6 @@ BASE = """
 data: {{train: {train}, dev: {dev}, batch_seconds: 5}}
 features: {{kind: log_mel, mels: 16}}
 network: {{convolutions: [{{channels: 4, kernel: [5, 5], stride: [2, 2]}}], layers: 1, hidden: 8}}
-alphabet: abc
 epochs: 3
 checkpoint_every: 2
 threads: 1
@@ -28,10 +32,14 @@ threads: 1
 @pytest.fixture
 def grid(tones, tmp_path):
     """Two dense and two sparse trainings."""
-    (tmp_path / "base.yaml").write_text(BASE.format(**tones))
+    return make_grid(tones, tmp_path)
+
+
+def make_grid(corpus: dict[str, Path], folder: Path) -> Path:
+    (folder / "base.yaml").write_text(BASE.format(**corpus))
     values = {
-        "base": str(tmp_path / "base.yaml"),
-        "evaluate": str(tones["dev"]),
+        "base": str(folder / "base.yaml"),
+        "evaluate": str(corpus["dev"]),
         "grids": [
             {"name": "dense", "vary": {"seed": [0, 1]}},
             {
@@ -41,15 +49,16 @@ def grid(tones, tmp_path):
             },
         ],
     }
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
-    return tmp_path / "study.yaml"
+    (folder / "study.yaml").write_text(yaml.safe_dump(values))
+    return folder / "study.yaml"
 
 
 def figures(path) -> list[tuple]:
     return [(row.run, row.wer, row.nonzeros, row.word_errors, row.history["loss"]) for row in read_results(path)]
 
 
-def test_a_study_killed_in_the_middle_finishes_with_the_same_rows(grid, tmp_path, capsys):
+def test_a_study_of_spoken_killed_in_the_middle_finishes_with_the_same_rows(spoken, tmp_path, capsys):
+    grid = make_grid(spoken, tmp_path)
     assert main(["study", str(grid), "--out", str(tmp_path / "whole"), "--jobs", "2"]) == 0
     expected = figures(tmp_path / "whole" / "results.csv")
     assert [row[0] for row in expected] == [
@@ -58,6 +67,18 @@ def test_a_study_killed_in_the_middle_finishes_with_the_same_rows(grid, tmp_path
         "sparse_sparsity-0.5",
         "sparse_sparsity-0.8",
     ]
+
+    for sparsity in (0.5, 0.8):
+        run = tmp_path / "whole" / f"sparse_sparsity-{sparsity}"
+        export(run, out=tmp_path / "model.safetensors")
+        tensors = load_file(tmp_path / "model.safetensors")
+        masks = load_checkpoint(run / "checkpoints" / "best.ckpt")["callbacks"]["GradualPruning"]["pruned"]
+        assert (
+            sum(int(mask.sum()) for mask in masks.values())
+            >= sparsity * sum(mask.numel() for mask in masks.values()) - 1
+        )
+        for name, mask in masks.items():
+            assert not tensors[name][mask].view(torch.int32).any(), "a masked weight is not exactly 0.0"
 
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "deepspeech_sparse.cli", "study", str(grid), "--out", str(out)]
@@ -116,6 +137,18 @@ def test_wrong_study_files_are_refused_before_any_training(change, words, grid, 
     grid.write_text(yaml.safe_dump({**yaml.safe_load(grid.read_text()), **change}))
     with pytest.raises(InputError, match=words):
         load_study(grid, tmp_path / "out")
+
+
+def test_cells_that_share_a_goal_each_have_their_own(grid, tmp_path):
+    values = yaml.safe_load(grid.read_text())
+    goal = {"dense": "dense_seed-0", "percentile": 0.8}
+    vary = {"pruning.recurrent": [goal], "pruning.schedule.phi_ratio": [1.5, 2]}
+    values["grids"].append({"name": "narang", "vary": vary})
+    grid.write_text(yaml.safe_dump(values))
+    cells = load_study(grid, tmp_path / "out").cells[-2:]
+    assert [cell.needs for cell in cells] == ["dense_seed-0"] * 2
+    assert [cell.name for cell in cells] == [f"narang_recurrent-dense_seed-0-0.8_phi_ratio-{phi}" for phi in (1.5, 2)]
+    assert cells[0].settings == {"pruning.recurrent": "dense_seed-0-0.8", "pruning.schedule.phi_ratio": "1.5"}
 
 
 def test_a_folder_trained_with_other_settings_is_not_taken(grid, tmp_path, capsys):
