@@ -7,15 +7,15 @@ from torch import nn
 
 from .recurrent import ClippedRecurrence, FusedRecurrence
 
-FRAMES = 1000  # enough for the edges of an utterance not to matter
+# Two lengths of silence: what the longer one takes more is free of edges. Usual strides divide the difference.
+SHORT, LONG = 96, 192
 
 
-@torch.no_grad()
 def uses_per_second(network: nn.Module, bins: int, frames_per_second: float) -> dict[str, float]:
     """How often each weight matrix or kernel is applied per second of audio, by parameter name.
 
     A matrix is applied once per frame, a kernel once per place of its output; the multiply-accumulates of a layer are
-    its non-zero weights times this. Found by looking at one forward pass over silence, so it holds for any network.
+    its non-zero weights times this. Found by looking at forward passes over silence, so it holds for any network.
     The products inside attention have no weights and are not in it.
 
     Args:
@@ -23,6 +23,13 @@ def uses_per_second(network: nn.Module, bins: int, frames_per_second: float) -> 
         bins: features per frame (F)
         frames_per_second: of the front end, 1 / hop
     """
+    short, long = (places_of_weights(network, bins, frames) for frames in (SHORT, LONG))
+    return {name: (count - short[name]) * frames_per_second / (LONG - SHORT) for name, count in long.items()}
+
+
+@torch.no_grad()
+def places_of_weights(network: nn.Module, bins: int, frames: int) -> dict[str, int]:
+    """How often each weight is applied to one utterance of so many frames, by parameter name."""
     places: dict[str, int] = {}
 
     def watch(path: str, module: nn.Module) -> None:
@@ -49,9 +56,9 @@ def uses_per_second(network: nn.Module, bins: int, frames_per_second: float) -> 
             watch(path, module)
     device = next(network.parameters()).device
     try:
-        network.eval()(torch.zeros(1, FRAMES, bins, device=device), torch.tensor([FRAMES], device=device))
+        network.eval()(torch.zeros(1, frames, bins, device=device), torch.tensor([frames], device=device))
     finally:
         network.train(training)
         for handle in handles:
             handle.remove()
-    return {name: count * frames_per_second / FRAMES for name, count in places.items()}
+    return places

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -26,12 +27,13 @@ def solved(
     aimed = dataclasses.replace(pruning, **exact)
     if pruning.schedule.method not in ("narang", "hard"):
         return aimed
-    groups = [list(exact)] if pruning.scope == "global" else [[kind] for kind in exact]
+    groups = [tuple(exact)] if pruning.scope == "global" else [(kind,) for kind in exact]
     found = {}
     for kinds in groups:
         alone = dataclasses.replace(aimed, **{kind: exact[kind] if kind in kinds else None for kind in KINDS})
 
-        def excess(logarithm: float, alone: PruningConfig = alone, kinds: list[str] = kinds) -> float:
+        @functools.cache  # the ends of the bracket are asked for twice
+        def excess(logarithm: float, alone: PruningConfig = alone, kinds: tuple[str, ...] = kinds) -> float:
             goals = {kind: Goal(q=math.exp(logarithm)) for kind in kinds}
             try:
                 pruner, updates = run(dataclasses.replace(alone, **goals))
