@@ -18,11 +18,12 @@ from deepspeech_sparse.pruning import (
     Narang,
     Pruner,
     PruningConfig,
+    Single,
     TwoOfFour,
     prunable_weights,
     sparsity,
 )
-from deepspeech_sparse.pruning.pruner import lasso_gradient
+from deepspeech_sparse.pruning.pruner import lasso_gradient, zero_
 
 TARGET = Goal(sparsity=0.9)
 EVERY_STEP = Cubic("cubic", start_epoch=0, end=1.0, every=1)
@@ -289,6 +290,78 @@ def test_the_gradient_of_the_group_lasso_is_that_of_the_sum_of_block_norms():
     torch.testing.assert_close(layer.weight.grad, expected)
     pruner.before_step(2)
     torch.testing.assert_close(layer.weight.grad, expected)  # masks are frozen, the penalty is over
+
+
+CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))
+BITS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}
+
+
+@pytest.mark.parametrize("device", ["cpu", CUDA])
+@pytest.mark.parametrize("dtype", BITS, ids=str)
+def test_whatever_a_pruned_weight_was_it_becomes_plus_zero_and_no_other_changes_a_bit(dtype, device):
+    odd = torch.tensor([0.0, -0.0, float("nan"), -float("nan"), float("inf"), -float("inf"), 1e-45, -1e-5, -3.0, 7.0])
+    values = torch.cat([odd, torch.randn(90)]).to(device, dtype)[:, None].expand(100, 4).contiguous()
+    before = values.clone()
+    gone = torch.rand(100, 4, device=device) < 0.5
+    gone[:10, :2] = torch.tensor([True, False], device=device)  # each odd value once pruned and once kept
+    zero_(values, gone)
+    bits = BITS[dtype]
+    assert (values[gone].view(bits) == 0).all()
+    assert torch.equal(values[~gone].view(bits), before[~gone].view(bits))
+
+
+@pytest.mark.parametrize("device", ["cpu", CUDA])
+@pytest.mark.parametrize("view", [lambda flat: flat[3:23].view(4, 5), lambda flat: flat[:20].view(5, 4).t()])
+def test_views_into_flat_weights_are_zeroed_where_they_are(view, device):
+    """cuDNN's weights are views of one buffer, and may start anywhere in it."""
+    flat = torch.ones(30, device=device)
+    part, gone = view(flat), torch.rand(4, 5, device=device) < 0.5
+    zero_(part, gone)
+    assert torch.equal(part == 0, gone)
+    assert flat.sum() == 30 - gone.sum(), "neighbours stay as they are"
+
+
+def test_zeroing_after_a_forward_pass_does_not_go_unnoticed_by_its_backward_pass():
+    layer = nn.Linear(3, 2)
+    loss = layer(torch.randn(1, 3, requires_grad=True)).sum()
+    zero_(layer.weight, torch.ones(2, 3, dtype=torch.bool))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_a_diverged_pruned_weight_is_still_held_at_zero():
+    layer = nn.Linear(6, 5)
+    pruner = pruner_of(layer, once(Goal(sparsity=0.5)))
+    pruner.step(1)
+    held = pruner.pruned["weight"]
+    layer.weight.data[held] = float("nan")
+    layer.weight.grad = torch.full((5, 6), -float("inf"))
+    pruner.before_step(2)
+    pruner.step(2)
+    for values in (layer.weight.detach(), layer.weight.grad):
+        assert (values[held].view(torch.int32) == 0).all() and (values[~held] != 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("pattern", [Single(), Blocks("blocks", 5, 1), TwoOfFour("2:4")], ids=lambda p: p.kind)
+def test_other_floats_than_float32_are_pruned_alike(dtype, pattern):
+    """Values that bfloat16 holds exactly give the same masks in every type."""
+    values = (1.0 + torch.randperm(200)).view(10, 20) * torch.tensor([1, -1]).repeat(10)
+    masks = []
+    for kind in (torch.float32, dtype):
+        layer = nn.Linear(20, 10, dtype=kind)
+        layer.weight.data.copy_(values)
+        pruner = pruner_of(layer, once(Goal(sparsity=0.25), pattern=pattern))
+        pruner.step(1)
+        assert (layer.weight[pruner.pruned["weight"]] == 0).all()
+        assert pruner.sparsity() == 0.25
+        masks.append(pruner.pruned["weight"])
+    assert torch.equal(*masks)
+
+
+def test_the_share_of_zeros_counts_both_zeros_and_no_nan():
+    assert sparsity([torch.tensor([0.0, -0.0, float("nan"), 1e-45]), torch.zeros(4, dtype=torch.float64)]) == 0.75
+    assert sparsity([]) == 0
 
 
 def test_nothing_left_is_refused_with_the_numbers():

@@ -10,12 +10,13 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
 from .config import PruningConfig
-from .patterns import Blocks, matrix
+from .patterns import Blocks, matrix, quick
 from .plan import Group, Length, pruning_groups
 from .weights import Weight
 
@@ -90,7 +91,7 @@ class Pruner:
                 if self.group_lasso and isinstance(group.pattern, Blocks) and step <= self.last_update:
                     gradient.add_(lasso_gradient(weight, group.pattern), alpha=self.group_lasso)
                 if not self.returning and weight.name in self.pruned:
-                    gradient.masked_fill_(self.pruned[weight.name], 0.0)
+                    zero_(gradient, self.pruned[weight.name])
 
     @torch.no_grad()
     def step(self, step: int) -> bool:
@@ -123,7 +124,7 @@ class Pruner:
         """True where the weight goes: what is below the threshold, and what was pruned before if nothing returns."""
         if not self.returning and weight.name in self.pruned:
             below |= self.pruned[weight.name]
-        if below.all():
+        if quick(below).all():
             raise InputError(
                 f"pruning: at step {step} the threshold {threshold:.4g} exceeds every weight of {weight.name} "
                 f"(largest {weight.parameter.abs().max().item():.4g}): nothing would be left. "
@@ -133,10 +134,10 @@ class Pruner:
 
     @torch.no_grad()
     def apply(self) -> None:
-        """Set pruned weights to zero, exactly (a product with a mask would leave -0.0 and NaN)."""
+        """Set pruned weights to zero, exactly."""
         for weight in self.weights:
             if weight.name in self.pruned:
-                weight.parameter.masked_fill_(self.pruned[weight.name], 0.0)
+                zero_(weight.parameter, self.pruned[weight.name])
 
     def sparsity(self) -> float:
         """Share of zeros among all weights that this pruner may prune."""
@@ -159,6 +160,25 @@ class Pruner:
         self.thresholds = dict(state["thresholds"])
 
 
+@torch.no_grad()
+def zero_(values: Tensor, where: Tensor) -> None:
+    """Set `values` to +0.0 in place where `where` is True. (A product with a mask would leave -0.0 and NaN.)
+
+    Args:
+        values: any floats, on any device, contiguous or a view
+        where: bool, of the same shape
+    """
+    if not values.is_cpu:
+        values.masked_fill_(where, 0.0)
+        return
+    # All bits zero is +0.0. An AND takes a third to a half of masked_fill_'s time, and numpy widens a mask of bytes on
+    # the way, where torch would first write it out in the width of the weights.
+    keep = where.numpy().view(np.int8) - np.int8(1)  # True: no bit, False: all bits
+    bits = values.detach().view(getattr(torch, f"int{8 * values.element_size()}")).numpy()
+    np.bitwise_and(bits, keep, out=bits)
+    torch.autograd.graph.increment_version(values)  # a graph that saved the old values must not be run any more
+
+
 def lasso_gradient(weight: Weight, blocks: Blocks) -> Tensor:
     """w / ||block||_2 in the weight's shape, zero in blocks of zeros."""
     values = matrix(weight)
@@ -172,6 +192,6 @@ def sparsity(parameters: Iterable[Tensor]) -> float:
     """Share of exact zeros among all entries, 0 for no entries."""
     zeros = total = 0
     for parameter in parameters:
-        zeros += parameter.numel() - int(torch.count_nonzero(parameter))
+        zeros += int((quick(parameter) == 0).sum())
         total += parameter.numel()
     return zeros / total if total else 0.0

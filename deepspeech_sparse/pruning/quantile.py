@@ -69,17 +69,17 @@ def bracket(arrays: list[np.ndarray], share: float) -> tuple[float, float]:
 
 def within_bracket(arrays: list[np.ndarray], rank: int, low: float, high: float) -> float | None:
     """The `rank`-th smallest if it lies between `low` and `high`, else None. Zeros, often many, are only counted."""
-    zeros = below = 0
+    below = 0
     inside = []
-    low = max(low, float(np.finfo(np.float32).smallest_subnormal))
+    smallest = float(np.finfo(np.float32).smallest_subnormal)
+    low = max(low, smallest)
     for array in arrays:
         for start in range(0, len(array), CHUNK):
             chunk = array[start : start + CHUNK]
-            zeros += len(chunk) - np.count_nonzero(chunk)
             under = chunk < low
             below += np.count_nonzero(under)
             inside.append(chunk[(chunk <= high) & ~under])
-    if rank <= zeros:
+    if low == smallest and rank <= below:  # only zeros are below
         return 0.0
     candidates = np.concatenate(inside)
     place = rank - below - 1
