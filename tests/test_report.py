@@ -5,6 +5,7 @@ The study here was never run: its figures are drawn at random and stand for noth
 
 import csv
 import doctest
+import itertools
 import math
 import re
 import struct
@@ -17,11 +18,14 @@ import numpy as np
 import pytest
 
 from deepspeech_sparse.errors import InputError
-from deepspeech_sparse.report import layers, pairs, report, ticks, write_report
+from deepspeech_sparse.report import layers, pairs, points, report, ticks, write_report
 from deepspeech_sparse.report.drawing import SVG
-from deepspeech_sparse.report.pairs import contrast, pairs_of, relative_change
+from deepspeech_sparse.report.pairs import contrast, differ_in_several, pairs_of, relative_change
 from deepspeech_sparse.report.plots import wer_pictures
 from deepspeech_sparse.report.points import Point, matched_by_nonzeros, points_of
+from deepspeech_sparse.report.sensitivity import stars_of
+from deepspeech_sparse.report.sensitivity_plot import MOST
+from deepspeech_sparse.report.sensitivity_words import outside, star_paragraphs
 from deepspeech_sparse.report.ticks import log_ticks
 from deepspeech_sparse.results import Result, write_results
 from deepspeech_sparse.significance import matched_pair_p_value, readable_p_value, sign_flip_p_value
@@ -265,28 +269,29 @@ def test_figures_show_the_rates_of_the_table(page, rows):
     }
 
 
-def test_marks_lie_where_their_numbers_are(rows):
-    """Coordinates of the dense marks in the SVG are those of the axes, worked back from its ticks."""
-    point = points_of([replace(rows[0], wer_low=None, wer_high=None)])
-    [first, *_], _ = wer_pictures(point)
-    assert first.name == "wer-sparsity"
-    root = ElementTree.fromstring(first.svg)
+def marks_of(svg: bytes) -> list[tuple[float, float]]:
+    """Where the marks of a figure lie, in the per cent of its axes, worked back from its ticks."""
+    groups = {group.get("id", ""): group for group in ElementTree.fromstring(svg).iter(f"{{{SVG}}}g")}
     spots = {
-        group.get("id"): [(float(use.get("x")), float(use.get("y"))) for use in group.iter() if use.tag.endswith("use")]
-        for group in root.iter()
-        if (group.get("id") or "").startswith(("xtick", "ytick", "line2d"))
+        name: [(float(use.get("x")), float(use.get("y"))) for use in group.iter(f"{{{SVG}}}use")]
+        for name, group in groups.items()
     }
-    texts = {
-        group.get("id"): "".join(text.text or "" for text in group.iter() if text.tag.endswith("text"))
-        for group in root.iter()
-        if (group.get("id") or "").startswith("ytick")
-    }
-    ticks = [(float(texts[name].strip(" %")), spots[name][-1][1]) for name in texts]
-    (low, bottom), (high, top) = ticks[0], ticks[-1]
-    marks = [place for name, places in spots.items() if name.startswith("line2d") for place in places]
-    expected = bottom + (100 * rows[0].wer - low) / (high - low) * (top - bottom)
-    zero = next(places[-1][0] for name, places in spots.items() if name.startswith("xtick"))
-    assert any((x, y) == pytest.approx((zero, expected), abs=0.2) for x, y in marks)
+
+    def scale(index: int) -> tuple[float, float]:
+        ticks = [name for name in groups if name.startswith(("xtick", "ytick")[index])]
+        values = [float("".join(groups[name].itertext()).strip(" %\n")) for name in ticks]
+        places = [spots[name][-1][index] for name in ticks]
+        return tuple(np.polyfit(places, values, 1))
+
+    (x_slope, x_zero), (y_slope, y_zero) = scale(0), scale(1)
+    lines = [places for name, places in spots.items() if name.startswith("line2d")]
+    return [(x_slope * x + x_zero, y_slope * y + y_zero) for places in lines for x, y in places]
+
+
+def test_marks_lie_where_their_numbers_are(rows):
+    [first, *_], _ = wer_pictures(points_of([replace(rows[0], wer_low=None, wer_high=None)]))
+    assert first.name == "wer-sparsity"
+    assert any(mark == pytest.approx((0, 100 * rows[0].wer), abs=0.05) for mark in marks_of(first.svg))
 
 
 def test_the_page_says_in_words_what_the_figures_show(page, rows):
@@ -464,12 +469,265 @@ def test_a_table_without_a_finished_run_is_refused(tmp_path):
         report(tmp_path / "none.csv", tmp_path / "report")
 
 
+VALUES = {"start": ["0", "2"], "end": ["0.35", "0.65", "0.8"], "phi": ["1", "10", "2.5"]}  # with a heuristic between
+
+
+def variations(seeds=(0, 1), **fields) -> list[Result]:
+    """A heuristic and one setting at a time around it; rates and zeros drawn at random."""
+    rows = [made_up("dense", "", 96, 0.0, run=f"dense-{seed}", seed=seed) for seed in seeds]
+    told = [{}, *({f"pruning.schedule.{name}": value} for name in VALUES for value in VALUES[name])]
+    for number, (settings, seed) in enumerate(itertools.product(told, seeds)):
+        row = made_up("narang", "single", 96, 0.85 + 0.05 * np.random.default_rng(number).random(), seed=seed)
+        name = "-".join(
+            ["heuristic", *(f"{key.rsplit('.')[-1]}-{value}" for key, value in settings.items()), str(seed)]
+        )
+        rows.append(replace(row, run=name, settings=settings, target_sparsity=None, **fields))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def varied():
+    return variations()
+
+
+@pytest.fixture(scope="module")
+def varied_folder(varied, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sensitivity")
+    write_results(folder / "results.csv", varied)
+    report(folder / "results.csv", folder / "report")
+    return folder / "report"
+
+
+@pytest.fixture(scope="module")
+def varied_page(varied_folder):
+    return Page(varied_folder / "report.html")
+
+
+def test_varied_settings_are_points_with_names_of_their_own_beside_one_series(varied):
+    groups = points_of(varied)
+    assert len(groups) == 2 + sum(map(len, VALUES.values())) and all(len(point.results) == 2 for point in groups)
+    assert all(row.settings == point.first.settings for point in groups for row in point.results)
+    assert len({point.name for point in groups}) == len(groups)
+    assert sum(", phi 2.5, " in point.name for point in groups) == 1
+    assert {point.series for point in groups} == {"dense gru 96", "narang gru 96", "narang gru 96, settings varied"}
+    assert [point.varied for point in groups] == [False, False] + [True] * (len(groups) - 2)
+
+
+def test_varied_settings_are_marks_without_a_line(varied, varied_page):
+    """A line in order of the zeros would lead from one setting to another and back."""
+    legend = varied_page.figures["WER against sparsity"]
+    assert legend.count("narang gru 96") == 2 and "settings varied" in legend
+    [first, *_], _ = wer_pictures(points_of(varied))
+    lines = [path.get("d") for path in ElementTree.fromstring(first.svg).iter(f"{{{SVG}}}path")]
+    drawn = [line.split() for line in lines if "clip" not in line and "z" not in line]
+    assert max(line.count("L") for line in drawn) < 3
+    for point in points_of(varied):
+        assert any(abs(rate - 100 * point.wer) < 0.05 for _, rate in marks_of(first.svg)), point.name
+
+
+def test_a_single_setting_is_a_way_and_keeps_its_line(varied):
+    """Percentiles of the threshold, say, lead from dense to sparse."""
+    rows = [row for row in varied if not row.settings or "pruning.schedule.end" in row.settings]
+    assert {point.series for point in points_of(rows)} == {"dense gru 96", "narang gru 96"}
+
+
+def test_the_sensitivity_table_holds_the_means_and_ranges_of_the_seeds(varied, varied_page, varied_folder):
+    head, *lines = varied_page.tables["Sensitivity"]
+    with open(varied_folder / "sensitivity.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    wanted = [("", "")] + [(name, value) for name in VALUES for value in sorted(VALUES[name], key=float)]
+    assert len(lines) == len(table) == len(wanted)
+    middle = [row for row in varied if row.method == "narang" and not row.settings]
+    for line, full, (name, value) in zip(lines, table, wanted):
+        runs = [row for row in varied if row.settings.get(f"pruning.schedule.{name}") == value] if name else middle
+        cells = dict(zip(head, line))
+        assert (cells["setting"], cells["value"]) == (name or "all", value or "heuristic") and cells["runs"] == "2"
+        assert full["setting"] == (f"pruning.schedule.{name}" if name else "all")
+        for field, word in (("pruned_sparsity", "sparsity"), ("wer", "WER")):
+            numbers = 100 * np.array([getattr(row, field) for row in runs])
+            change = numbers.mean() - 100 * np.mean([getattr(row, field) for row in middle])
+            assert cells[f"{word} %"] == f"{numbers.mean():.2f}"
+            assert cells[f"{word} lowest"] == f"{numbers.min():.2f}"
+            assert cells[f"{word} highest"] == f"{numbers.max():.2f}"
+            assert float(cells[f"{word} change, points"]) == pytest.approx(change, abs=0.0051)
+            assert float(full[f"{word} %"]) == pytest.approx(numbers.mean())
+            assert float(full[f"{word} change, points"]) == pytest.approx(change, abs=1e-9)
+
+
+def test_the_sensitivity_figure_has_a_mark_for_every_run(varied, varied_page, varied_folder):
+    marks = marks_of((varied_folder / "sensitivity.svg").read_bytes())
+    sparse = [row for row in varied if row.method == "narang"]
+    for row in sparse:
+        place = (100 * row.pruned_sparsity, 100 * row.wer)
+        assert any(mark == pytest.approx(place, abs=0.05) for mark in marks), row.run
+    shown = varied_page.figures["Sensitivity"].split()
+    assert [word for word in shown if word in VALUES or word == "heuristic"] == ["heuristic", *VALUES]
+
+
+def test_the_sensitivity_is_said_in_words(varied, varied_page):
+    runs = {}
+    for row in varied:
+        if row.method == "narang":
+            runs.setdefault(tuple(row.settings.items()), []).append((100 * row.pruned_sparsity, 100 * row.wer))
+    (middle, *others), names = map(np.array, runs.values()), [*runs][1:]
+    means = np.array([values.mean(0) for values in others])
+    low, high = means.min(0), means.max(0)
+    widest = np.max([np.ptp(values, axis=0) for values in (middle, *others)], axis=0)
+    own = np.ptp(middle, axis=0)
+    changes = means - middle.mean(0)
+    farthest = [int(index) for index in abs(changes).argmax(0)]
+    told = [f"{names[index][0][0].rsplit('.')[-1]} {names[index][0][1]}" for index in farthest]
+    moved = [changes[index, column] for column, index in enumerate(farthest)]
+    for sentence in (
+        f"Over 8 variations of 3 settings, one at a time around the heuristic, mean sparsity ranges from {low[0]:.2f} "
+        f"to {high[0]:.2f} % and mean WER from {low[1]:.2f} to {high[1]:.2f} %.",
+        f"Seeds alone move sparsity by up to {widest[0]:.2f} points ({own[0]:.2f} the heuristic's own) and WER by up "
+        f"to {widest[1]:.2f} points ({own[1]:.2f} the heuristic's own).",
+        f"the settings move sparsity most by {told[0]} ({moved[0]:+.2f} points) and WER most by {told[1]} "
+        f"({moved[1]:+.2f} points).",
+        "one corpus (test.jsonl) and one network, 2 runs of each variation, one setting at a time",
+    ):
+        assert sentence in varied_page.words
+    correlation = np.corrcoef(np.vstack([middle.mean(0), means]).T)[0, 1]
+    assert f"a correlation of {correlation:+.2f} " in varied_page.words
+
+
+def test_the_share_of_luck_is_that_of_all_orders(varied):
+    """Of all ways to deal ranks to a heuristic's two seeds and a variation's three, how many lie apart."""
+    dense, *rows = [replace(row, pruned_sparsity=None) for row in varied[1:]]
+    first, second = (row for row in rows if not row.settings)
+    told = [{"a.b": "1"}, {"a.b": "2"}]
+    deals, apart, said = 0, 0, set()
+    for low, high in itertools.combinations(range(5), 2):
+        rest = [rank for rank in range(5) if rank not in (low, high)]
+        table = [dense, replace(first, wer=low / 10), replace(second, wer=high / 10)]
+        table += [
+            replace(first, run=f"{rank}", seed=9 + rank, wer=rank / 10, settings=settings)
+            for settings in told
+            for rank in rest
+        ]
+        [star] = stars_of(table)
+        found = re.search(r"lie (\d) of 2 variations in WER \(by luck alone about (\d\.\d)\)", outside(star))
+        deals, apart, said = deals + 2, apart + int(found[1]), said | {found[2]}
+    assert said == {f"{2 * apart / deals:.1f}"} and 0 < apart < deals
+
+
+def test_one_setting_at_a_time_is_a_section_and_nothing_else_is(varied, rows, tmp_path):
+    middle = [row for row in varied if not row.settings]
+    once = [row for row in varied if row.settings.get("pruning.schedule.start", "0") == "0" and len(row.settings) < 2]
+    both = [replace(middle[-1], run=f"{a}{b}", settings={"a": a, "b": b}) for a in "12" for b in "12"]
+    dense = [replace(middle[0], run=rate, settings={"learning_rate": rate}) for rate in ("0.1", "0.2", "0.3")]
+    patterns = [replace(middle[-1], run=kind, pattern=kind, settings={"kind": kind}) for kind in ("balanced", "2:4")]
+    for table in (rows, middle, [*middle, once[-1]], [*middle, *both], [*middle, *dense], [*middle, *patterns]):
+        assert stars_of([row for row in table if row.done]) == []
+    assert "Sensitivity" not in page_of([*middle, *both], tmp_path).text
+    [star] = stars_of([*varied, *both])
+    assert (
+        star.left_out == 4 and "4 runs with several settings changed at once are left out" in star_paragraphs(star)[-1]
+    )
+
+
+def test_two_kinds_of_models_are_two_sections(varied, tmp_path):
+    other = [replace(row, run=f"lstm-{row.run}", cell="lstm") for row in varied if row.method == "narang"]
+    page = page_of([*varied, *other], tmp_path)
+    titles = {f"Sensitivity: narang {cell} 96" for cell in ("gru", "lstm")}
+    assert titles <= set(page.tables) and titles <= set(page.figures)
+    assert {"sensitivity.csv", "sensitivity-2.csv", "sensitivity-2.svg"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_settings_of_all_rows_alike_are_no_variation(varied):
+    told = [replace(row, settings=row.settings | {"pruning.warm": "1"}) for row in varied]
+    [star], [plain] = stars_of(told), stars_of(varied)
+    assert [(each.setting, each.value) for each in star.everything] == [
+        (each.setting, each.value) for each in plain.everything
+    ]
+
+
+def test_without_a_heuristic_there_is_nothing_to_be_sensitive_to(varied, tmp_path):
+    page = page_of([row for row in varied if row.settings], tmp_path)
+    assert "Sensitivity" not in page.tables and "Sensitivity" not in page.words
+
+
+def test_a_sensitivity_study_with_gaps_still_makes_a_page(varied, tmp_path):
+    """Failed runs, runs without zeros, and no zeros at all."""
+
+    def gap(row: Result) -> Result:
+        if "start" in row.run or row.run == "heuristic-phi-1-0":
+            return Result(row.run, "failed", "killed", method="narang", settings=row.settings)
+        return replace(row, pruned_sparsity=None) if row.run in ("heuristic-0", "heuristic-end-0.8-1") else row
+
+    page = page_of([gap(row) for row in varied], tmp_path / "gaps")
+    lines = {tuple(line[:2]): line[2:4] for line in page.tables["Sensitivity"]}
+    assert lines["phi", "1"][0] == "1" and lines["end", "0.8"][0] == "2" and not any("start" in key for key in lines)
+    assert "2 runs do not say how sparse they are and are not shown" in page.text
+    rows = [replace(row, pruned_sparsity=None) if row.run in ("heuristic-0", "heuristic-1") else row for row in varied]
+    page = page_of(rows, tmp_path / "middle")
+    assert "heuristic" not in page.figures["Sensitivity"] and "Grey bands" not in page.text
+    assert dict(zip(*page.tables["Sensitivity"][:2]))["sparsity change, points"] == ""
+    page = page_of([replace(row, pruned_sparsity=None) for row in varied], tmp_path / "none")
+    assert "Sensitivity" not in page.figures and len(page.tables["Sensitivity"]) == 10
+    assert "mean WER ranges from" in page.words and "mean sparsity" not in page.words
+
+
+def test_one_seed_of_each_setting_is_said(varied, tmp_path):
+    page = page_of([row for row in varied if row.seed == 0], tmp_path)
+    assert "None was trained with a second seed" in page.words and "by luck alone" not in page.words
+
+
+def test_strangers_settings_are_inert_and_short(varied, tmp_path):
+    """Markup and thousands of letters, in names and in values, on the page and in the figure."""
+
+    def strange(row: Result) -> Result:
+        return replace(row, settings={HOSTILE * 9 + key: HOSTILE * 9 + value for key, value in row.settings.items()})
+
+    write_results(tmp_path / "results.csv", [strange(row) for row in varied])
+    page = Page(report(tmp_path / "results.csv", tmp_path / "report"))
+    assert not any(tag == "script" or "onload" in attributes for tag, attributes in page.tags)
+    head, *lines = page.tables["Sensitivity"]
+    assert len(lines) == 9 and all(len(cell) <= 60 for line in lines for cell in line)
+    assert lines[1][head.index("value")].startswith("<script>alert(1)</script>")
+    assert "\u202e" not in page.text
+    assert max(len(point.told) for point in points_of([strange(row) for row in varied])) <= 60
+    with open(tmp_path / "report" / "sensitivity.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))[1]["value"]) > 2000, "the file holds it all"
+
+
+def test_many_settings_share_a_mark(varied, tmp_path):
+    middle = [row for row in varied if not row.settings]
+    others = [
+        replace(middle[-1], run=f"{index}{value}", settings={f"s.n{index}": value}, pruned_sparsity=0.8 + index / 100)
+        for index in range(MOST + 3)
+        for value in ("low", "high")
+    ]
+    shown = page_of([*middle, *others], tmp_path).figures["Sensitivity"]
+    assert "4 other settings" in shown and "n6" in shown and "n7" not in shown
+    assert len(marks_of((tmp_path / "sensitivity.svg").read_bytes())) >= len(others)
+
+
+def test_heat_maps_are_of_the_heuristic(varied_page, varied_folder):
+    """Not of every setting that was tried: page after page that hardly differ."""
+    assert [path.name for path in varied_folder.glob("layers-*.svg")] == ["layers-1.svg"]
+    assert varied_page.figures["Sparsity by layer and gate"].count("narang gru 96") == 1
+    assert "Sparsity by layer of 8 models with varied settings is not shown" in varied_page.words
+
+
+def test_of_many_siblings_those_are_tested_that_differ_in_one_thing(varied):
+    tested = [pair for pair in pairs_of(varied, varied[0]) if pair.first.method == pair.second.method == "narang"]
+    assert tested and not any(differ_in_several(pair.first, pair.second) for pair in tested)
+    told = {row.run: row for row in varied}
+    several = [("heuristic-phi-1-0", "heuristic-end-0.8-0"), ("heuristic-phi-1-0", "heuristic-1")]
+    single = [("heuristic-0", "heuristic-1"), ("heuristic-0", "heuristic-phi-1-0")]
+    single += [("heuristic-phi-1-0", "heuristic-phi-10-0"), ("dense-0", "heuristic-phi-1-1")]
+    assert all(differ_in_several(told[first], told[second]) for first, second in several)
+    assert not any(differ_in_several(told[first], told[second]) for first, second in single)
+
+
 @pytest.mark.parametrize("low, high", [(1, 10), (180e3, 2.4e6), (1.1e6, 1.3e6), (1e3, 1e9), (999_000, 1_001_000)])
 def test_log_axes_have_a_few_round_ticks_inside(low, high):
     found = log_ticks(low, high)
     assert 2 <= len(found) <= 6 and all(low <= tick <= high for tick in found)
 
 
-@pytest.mark.parametrize("module", [layers, pairs, ticks])
+@pytest.mark.parametrize("module", [layers, pairs, points, ticks])
 def test_the_examples_are_true(module):
     assert doctest.testmod(module).failed == 0

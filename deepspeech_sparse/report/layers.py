@@ -24,8 +24,13 @@ Part = dict[str, Any]
 
 
 def layer_pictures(points: Sequence[Point]) -> list[Picture]:
-    """Heat maps of all sparse points that know their parts, as many to a figure as a page can hold."""
-    panels = [(point, shares(point.first)) for point in points if not point.dense]
+    """Heat maps of all sparse points that know their parts, as many to a figure as a page can hold.
+
+    Settings that were tried out around others are left out: many panels that hardly differ.
+    """
+    sparse = [point for point in points if not point.dense]
+    shown = [point for point in sparse if not point.varied] or sparse
+    panels = [(point, shares(point.first)) for point in shown]
     pages = list(fill([(point, table) for point, table in panels if table]))
     return [heat_maps(page, f"layers-{index}") for index, page in enumerate(pages, start=1)]
 

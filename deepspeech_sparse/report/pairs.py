@@ -10,7 +10,7 @@ import numpy as np
 
 from ..results import Result
 from ..significance import Difference, bootstrap_difference, holm, matched_pair_p_value, sign_flip_p_value
-from .points import Point, about_equal, number, same_utterances
+from .points import Point, about_equal, number, same_utterances, shape, varied_settings
 
 MANY = 15  # runs; above, only some pairs are tested
 
@@ -75,12 +75,16 @@ def contrast(first: Point, second: Point) -> Contrast:
 def pairs_of(results: Sequence[Result], baseline: Result) -> list[Pair]:
     """Tests of the pairs that share their utterances, those with the baseline first.
 
-    All pairs of up to 15 runs; of more runs those with the baseline, and those of about equal non-zeros.
+    All pairs of up to 15 runs; of more runs those with the baseline, and those of about equal non-zeros unless several
+    things, settings or the seed, tell siblings apart.
     """
     chosen = [
         (first, second)
         for first, second in itertools.combinations(results, 2)
-        if len(results) <= MANY or first is baseline or second is baseline or about_equal_size(first, second)
+        if len(results) <= MANY
+        or first is baseline
+        or second is baseline
+        or (about_equal_size(first, second) and not differ_in_several(first, second))
     ]
     chosen = [pair for pair in chosen if same_utterances(pair)]
     chosen.sort(key=lambda pair: pair[0] is not baseline and pair[1] is not baseline)
@@ -102,3 +106,9 @@ def pairs_of(results: Sequence[Result], baseline: Result) -> list[Pair]:
 def about_equal_size(first: Result, second: Result) -> bool:
     """Whether two runs have about as many non-zeros."""
     return about_equal(number(first, "nonzeros"), number(second, "nonzeros"))
+
+
+def differ_in_several(first: Result, second: Result) -> bool:
+    """Whether two siblings differ in more than one setting, or in a setting and the seed."""
+    changed = {name for name, _ in {*varied_settings(first)} ^ {*varied_settings(second)}}
+    return shape(first) == shape(second) and len(changed) + (first.seed != second.seed) > 1

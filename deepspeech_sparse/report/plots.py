@@ -115,9 +115,11 @@ def wer_picture(points: Sequence[Point], axis: Axis, styles: dict[str, Look], le
         legend(figure, handles)
 
     notes = [axis.note]
-    if any(point.interval for point in points):
+    if any(point.interval for point in points if not point.varied):
         notes.append("Whiskers: 95 % interval, bootstrap over utterances.")
-    if any(len(point.results) > 1 for point in points):
+    if any(point.varied for point in points):
+        notes.append("Small marks: other settings, each the mean of its seeds, without whiskers.")
+    if any(len(point.results) > 1 and not point.varied for point in points):
         notes.append("Large marks: mean over seeds; faint dots: the seeds.")
     if any(sideways(series, axis).values()):
         notes.append("Marks are moved sideways by a hair so that none hides another.")
@@ -132,6 +134,9 @@ def draw_series(axes: Axes, members: Sequence[Point], axis: Axis, look: Look, sh
     members = sorted(members, key=lambda point: position(point, axis))
     moved = {"transform": axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans)}
     where, rates = [position(point, axis) for point in members], [100 * point.wer for point in members]
+    if members[0].varied:
+        [line] = axes.plot(where, rates, linestyle="none", markersize=4.5, **look.marks, **moved)
+        return line
     for point, x in zip(members, where):
         if point.interval is not None:
             low, high = (100 * limit for limit in point.interval)
@@ -159,8 +164,9 @@ def sideways(series: dict[str, list[Point]], axis: Axis) -> dict[str, float]:
 
 def rate_limits(points: Sequence[Point]) -> tuple[float, float]:
     """The y axis in per cent: all rates, seeds and whiskers, and a margin."""
-    rates = [result.wer for point in points for result in point.results]
-    rates += [limit for point in points for limit in point.interval or ()]
+    rates = [point.wer for point in points]
+    rates += [result.wer for point in points if not point.varied for result in point.results]
+    rates += [limit for point in points if not point.varied for limit in point.interval or ()]
     margin = max(0.06 * (max(rates) - min(rates)), 0.001)
     return 100 * max(-margin, min(rates) - margin), 100 * (max(rates) + margin)
 
@@ -168,9 +174,10 @@ def rate_limits(points: Sequence[Point]) -> tuple[float, float]:
 def join_dense(axes: Axes, points: Sequence[Point], axis: Axis) -> None:
     """One black line through the dense models of each cell, small to large."""
     for cell in dict.fromkeys(point.first.cell for point in points if point.dense):
-        dense = [point for point in points if point.dense and point.first.cell == cell]
-        line = sorted((position(point, axis), 100 * point.wer) for point in dense)
-        axes.plot(*zip(*line), color="black", linewidth=1.2, zorder=2)
+        dense = [point for point in points if point.dense and not point.varied and point.first.cell == cell]
+        if dense:
+            line = sorted((position(point, axis), 100 * point.wer) for point in dense)
+            axes.plot(*zip(*line), color="black", linewidth=1.2, zorder=2)
 
 
 def in_words(series: dict[str, list[Point]], axis: Axis) -> str:

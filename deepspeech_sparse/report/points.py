@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..results import Result
 from ..significance import bootstrap_rates, percentile_interval
+from .drawing import brief
 
 EQUAL = 1.25  # non-zeros count as about equal up to this factor
 
@@ -20,6 +22,8 @@ class Point:
     """Runs that differ in their seed only."""
 
     results: tuple[Result, ...]
+    told: str = ""  # settings that tell it from its siblings, e.g. `phi_ratio 2`
+    scattered: bool = False  # whether its siblings vary in several settings, so that no line leads through them
 
     @property
     def first(self) -> Result:
@@ -70,7 +74,18 @@ class Point:
             return self.first.run
         share = self.mean("pruned_sparsity")
         zeros = "" if self.dense or share is None else f" {share:.0%} zeros"
-        return f"{series_name(self.first)}{zeros} ({len(self.results)} seeds)"
+        told = f", {self.told}{',' if zeros else ''}" if self.told else ""
+        return f"{series_name(self.first)}{told}{zeros} ({len(self.results)} seeds)"
+
+    @property
+    def varied(self) -> bool:
+        """Whether it stands beside a series, not in it: one of several settings that were tried out."""
+        return self.scattered and bool(self.told)
+
+    @property
+    def series(self) -> str:
+        """What a legend calls it and its like."""
+        return series_name(self.first) + (", settings varied" if self.varied else "")
 
 
 def number(result: Result, field: str) -> float | None:
@@ -92,10 +107,13 @@ def series_name(result: Result) -> str:
 
 
 def series_of(points: Iterable[Point]) -> dict[str, list[Point]]:
-    """Points by the name of their series: method, pattern, cell and units; dense ones first."""
+    """Points by the name of their series: method, pattern, cell and units; dense ones first.
+
+    Settings make no series of their own. Points that vary in more than one are a series beside the others.
+    """
     series: dict[str, list[Point]] = {}
     for point in sorted(points, key=lambda point: not point.dense):
-        series.setdefault(series_name(point.first), []).append(point)
+        series.setdefault(point.series, []).append(point)
     return series
 
 
@@ -108,7 +126,17 @@ def points_of(results: Iterable[Result]) -> list[Point]:
             groups.append([result])
         else:
             group.append(result)
-    return [Point(tuple(group)) for group in groups]
+    firsts = [group[0] for group in groups]
+    own = own_settings(firsts)
+    names: dict[tuple, set[str]] = {}  # of settings that vary, by shape
+    for first, settings in zip(firsts, own):
+        names.setdefault(shape(first), set()).update(settings)
+    short = endings(name for settings in own for name in settings)
+    told = [
+        brief(", ".join(f"{short[name]} {brief(value, 24)}" for name, value in settings.items()), 60)
+        for settings in own
+    ]
+    return [Point(tuple(group), words, len(names[shape(group[0])]) > 1) for group, words in zip(groups, told)]
 
 
 def is_another_seed(result: Result, group: Sequence[Result]) -> bool:
@@ -119,9 +147,38 @@ def is_another_seed(result: Result, group: Sequence[Result]) -> bool:
 
 def configuration(result: Result) -> tuple:
     """Everything that a run was told, but its seed."""
+    return (*shape(result), tuple(sorted(varied_settings(result))))
+
+
+def shape(result: Result) -> tuple:
+    """What a run was told in columns of their own, but its seed: siblings have it in common."""
     names = ("method", "target_sparsity", "pattern", "scope", "cell", "hidden", "layers", "epochs", "manifest")
-    settings = sorted(item for item in result.settings.items() if item[0] != "seed")
-    return (*(getattr(result, name) for name in names), result.parameters, tuple(settings))
+    return (*(getattr(result, name) for name in names), result.parameters)
+
+
+def varied_settings(result: Result) -> list[tuple[str, str]]:
+    return [item for item in result.settings.items() if item[0] != "seed"]
+
+
+def own_settings(results: Sequence[Result]) -> list[dict[str, str]]:
+    """Of each row the settings that not all of its siblings have too."""
+    families: dict[tuple, list[set[tuple[str, str]]]] = {}
+    for result in results:
+        families.setdefault(shape(result), []).append(set(varied_settings(result)))
+    shared = {key: set.intersection(*members) for key, members in families.items()}
+    return [dict(item for item in varied_settings(row) if item not in shared[shape(row)]) for row in results]
+
+
+def endings(names: Iterable[str]) -> dict[str, str]:
+    """Dotted names by the shortest endings that tell them apart.
+
+    Example:
+        >>> list(endings(["pruning.schedule.end", "pruning.linear.goal", "pruning.recurrent.goal"]).values())
+        ['end', 'linear.goal', 'recurrent.goal']
+    """
+    tails = {name: [".".join(name.split(".")[-parts:]) for parts in (1, 2, 3, 4)] for name in names}
+    count = Counter(tail for found in tails.values() for tail in set(found))
+    return {name: next((tail for tail in found if count[tail] == 1), name) for name, found in tails.items()}
 
 
 def same_utterances(results: Sequence[Result]) -> bool:

@@ -150,7 +150,8 @@ def pairs_table(pairs: Sequence[Pair], measured: Sequence[Result]) -> Table:
     if len(measured) > MANY:
         note += (
             f" Of {len(measured)} runs only pairs with the baseline and pairs with about equal non-zeros "
-            "(up to a factor of 1.25) are tested."
+            "(up to a factor of 1.25) are tested; where settings were varied, of the latter those that differ in one "
+            "setting or in the seed."
         )
     return Table("pairs", "Significance of the differences", columns, rows, note)
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ..results import Result
 from .drawing import Look, Picture, legend, legend_height, picture
-from .points import Point, series_name
+from .points import Point
 from .ticks import logarithmic, short
 
 Curve = tuple[list[float], list[float]]
@@ -25,30 +25,31 @@ PANELS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 
 def training_picture(points: Sequence[Point], styles: dict[str, Look]) -> Picture | None:
     """Small multiples that share the steps; None when no run kept its history."""
-    runs = [result for point in points for result in point.results]
-    curves = {key: [(run, line) for run in runs if (line := curve(run, key))] for key, _, _ in PANELS}
+    runs = [(point, result) for point in points for result in point.results]
+    runs.sort(key=lambda pair: not pair[0].varied)  # the many go below the few
+    curves = {key: [(*pair, line) for pair in runs if (line := curve(pair[1], key))] for key, _, _ in PANELS}
     panels = [panel for panel in PANELS if curves[panel[0]]]
     if not panels:
         return None
-    shown = {series_name(run) for key, *_ in panels for run, _ in curves[key]}
+    shown = {point.series for key, *_ in panels for point, *_ in curves[key]}
     names = [name for name in styles if name in shown]
 
     def draw(figure: Figure) -> None:
         handles: dict[str, Any] = {}
         rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (key, label, show) in zip(rows, panels):
-            for run, line in curves[key]:
-                name = series_name(run)
-                look = styles[name]
+            for point, _, line in curves[key]:
+                look = styles[point.series]
                 marker = look.marker if len(line[0]) == 1 else ""
+                width, alpha = (0.8, 0.6) if point.varied else (1.4, 0.85)
                 [handle] = axes.plot(
-                    *line, color=look.colour, linestyle=look.line, marker=marker, linewidth=1.4, alpha=0.85
+                    *line, color=look.colour, linestyle=look.line, marker=marker, linewidth=width, alpha=alpha
                 )
-                handles.setdefault(name, handle)
+                handles.setdefault(point.series, handle)
             axes.set_ylabel(label)
             axes.yaxis.set_major_locator(MaxNLocator(4))
             if key == "dev_wer":
-                logarithmic(axes, "y", [value for _, (_, values) in curves[key] for value in values])
+                logarithmic(axes, "y", [value for *_, (_, values) in curves[key] for value in values])
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _, show=show: show(value)))
         rows[-1].set_xlabel("optimizer step")
         rows[-1].xaxis.set_major_locator(MaxNLocator(5))
@@ -59,7 +60,7 @@ def training_picture(points: Sequence[Point], styles: dict[str, Look]) -> Pictur
     absent = [label for key, label, _ in PANELS if not curves[key]]
     caption = "One line per run." + (f" Not in the table: {', '.join(absent)}." if absent else "")
     alt = "Over the steps of the training: " + "; ".join(
-        f"{label} ends at " + ", ".join(f"{show(line[1][-1])} ({run.run})" for run, line in curves[key])
+        f"{label} ends at " + ", ".join(f"{show(line[1][-1])} ({run.run})" for _, run, line in curves[key])
         for key, label, show in panels
     )
     title = "The trainings"

@@ -12,7 +12,7 @@ from .points import Point, matched_by_nonzeros, same_utterances
 from .tables import reason_of_failure
 
 LEVEL = 0.05
-MOST = 4  # pairs at equal non-zeros put into words
+MOST = 2  # pairs at equal non-zeros put into words
 MISSING = "The decisive comparison is missing: large and sparse against small and dense at equal non-zeros. "
 
 
@@ -79,7 +79,7 @@ def decisive(points: Sequence[Point]) -> str:
     if pairs:
         text = " ".join(f"At about equal non-zeros, {sized(contrast(*pair))}" for pair in pairs[:MOST])
         rest = len(pairs) - MOST
-        return text if rest <= 0 else f"{text} {rest} more such pairs are in the figure of WER against non-zeros."
+        return text if rest <= 0 else f"{text} {rest} more of such pairs: see the figure of WER against non-zeros."
     if not dense or not sparse:
         return MISSING + f"There is no {'dense' if not dense else 'sparse'} run."
     sizes = [[size for size in (point.mean("nonzeros") for point in group) if size] for group in (dense, sparse)]
@@ -97,7 +97,7 @@ def sized(held: Contrast) -> str:
     sizes = [f"{point.mean('nonzeros'):,.0f}" for point in (first, second)]
     return (
         f"sparse {second.name} ({sizes[1]} of them) errs in {percent(second.wer)}, "
-        f"dense {first.name} ({sizes[0]}) in {percent(first.wer)}: {points_text(held.value)}. {judged(held)}"
+        f"dense {first.name.removeprefix('dense ')} ({sizes[0]}) in {percent(first.wer)}: {points_text(held.value)}. {judged(held)}"
     )
 
 
@@ -131,12 +131,12 @@ def seeds(points: Sequence[Point]) -> str:
             "One seed only: every model was trained once. How much a rate would move with another seed is not known, "
             "and no interval here covers it."
         )
-    spreads = {point.name: max(r.wer for r in point.results) - min(r.wer for r in point.results) for point in several}
-    widest = max(spreads, key=spreads.__getitem__)
+    spreads = [max(run.wer for run in point.results) - min(run.wer for run in point.results) for point in several]
+    widest, name = max(zip(spreads, (point.name for point in several)))
     once = "" if len(several) == len(points) else f" {len(points) - len(several)} were trained with one seed only."
     return (
         f"{len(several)} of {len(points)} models were trained with several seeds.{once} Between seeds of one model the "
-        f"rates differ by up to {100 * spreads[widest]:.2f} points, those of {widest}; intervals do not cover that."
+        f"rates differ by up to {100 * widest:.2f} points, those of {name}; intervals do not cover that."
     )
 
 
