@@ -95,9 +95,10 @@ def sized(held: Contrast) -> str:
     """Sparse beside dense, with the sizes of both."""
     first, second = held.first, held.second
     sizes = [f"{point.mean('nonzeros'):,.0f}" for point in (first, second)]
+    dense = first.name.removeprefix("dense ")
     return (
         f"sparse {second.name} ({sizes[1]} of them) errs in {percent(second.wer)}, "
-        f"dense {first.name.removeprefix('dense ')} ({sizes[0]}) in {percent(first.wer)}: {points_text(held.value)}. {judged(held)}"
+        f"dense {dense} ({sizes[0]}) in {percent(first.wer)}: {points_text(held.value)}. {judged(held)}"
     )
 
 
