@@ -27,7 +27,7 @@ from deepspeech_sparse.report.sensitivity import stars_of
 from deepspeech_sparse.report.sensitivity_plot import MOST
 from deepspeech_sparse.report.sensitivity_words import outside, star_paragraphs
 from deepspeech_sparse.report.ticks import log_ticks
-from deepspeech_sparse.results import Result, write_results
+from deepspeech_sparse.results import Result, read_results, write_results
 from deepspeech_sparse.significance import matched_pair_p_value, readable_p_value, sign_flip_p_value
 
 LENGTHS = np.random.default_rng(7).integers(1, 11, 130)
@@ -731,3 +731,19 @@ def test_log_axes_have_a_few_round_ticks_inside(low, high):
 @pytest.mark.parametrize("module", [layers, pairs, points, ticks])
 def test_the_examples_are_true(module):
     assert doctest.testmod(module).failed == 0
+
+
+def test_the_committed_study_says_what_its_readme_says():
+    folder = Path(__file__).parent.parent / "recipes" / "spoken"
+    groups: dict[tuple, list[Result]] = {}
+    for row in read_results(folder / "study.csv"):
+        groups.setdefault((row.method, row.pattern, row.hidden, row.target_sparsity), []).append(row)
+    readme = (folder / "README.md").read_text()
+    assert len(groups) == 10
+    for (_, _, hidden, target), rows in groups.items():
+        assert sorted(row.seed for row in rows) == [0, 1, 2]
+        seeds = ", ".join(f"{100 * row.wer:.1f}" for row in rows)
+        mean = 100 * sum(row.wer for row in rows) / len(rows)
+        [line] = [line for line in readme.splitlines() if f"({seeds})" in line]
+        assert f"{mean:.1f} %" in line and f"{hidden} units" in line and f"{rows[0].nonzeros:,}" in line
+        assert target is None or f"{100 * target:.0f} %" in line
