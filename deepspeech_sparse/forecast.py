@@ -20,7 +20,7 @@ from .engine.model_file import Model, model_bytes
 from .errors import InputError
 from .export import Layer, layers_of, megabytes, model_name, parts_of
 from .files import refuse_unwritable, write_json, write_whole
-from .journey import journey_of, matrices, travelled
+from .journey import journey_of, matrices, spent
 from .model.cost import uses_per_second
 from .pruning import Goal, Pruner, PruningConfig, sparsity
 from .pruning.config import KINDS
@@ -172,10 +172,9 @@ def forecast(
     def follow(pruning: PruningConfig) -> tuple[Pruner, list[Update]]:
         callback = gradual_pruning(pruning, data)
         callback.prepare(module)
-        way = travelled(config, callback.learning_rate_steps)
-        pruner = callback.pruner
+        pruner, time = callback.pruner, spent(config, callback.learning_rate_steps)
         try:
-            return pruner, updates_of(pruner, data.total_steps, start=journey.start, end=journey.end, travelled=way)
+            return pruner, updates_of(pruner, data.total_steps, start=journey.start, end=journey.end, spent=time)
         except InputError as error:
             raise InputError(f"{error}. The weights of this forecast are {journey.source}") from error
 

@@ -49,7 +49,7 @@ def journey_of(config: RunConfig, dense: Path | None, warm_up: int, module: nn.M
         start, total = matrices(module), module.total_steps
         if not 0 < warm_up < total:
             raise InputError(f"forecast: a warm-up of {warm_up} steps does not fit into a training of {total} steps")
-        trained, way = matrices(warmed_up(config, warm_up)), early_distance(config, total, warm_up)
+        trained, way = matrices(warmed_up(config, warm_up)), math.sqrt(spent(config, total)(warm_up))
         end = {name: tensor + (trained[name] - tensor) / way for name, tensor in start.items()}
         return Journey(f"extrapolated from the first {warm_up} steps of a dense training", start, end)
     start = matrices(module)
@@ -85,16 +85,7 @@ def warmed_up(config: RunConfig, steps: int) -> nn.Module:
     return module.cpu()
 
 
-def travelled(config: RunConfig, steps: int) -> Callable[[int], float]:
-    """Share of the way that weights have come by a step: that of the learning rate spent."""
-    way = [0.0, *itertools.accumulate(config.optimizer.rate(step, steps) for step in range(steps))]
-    return lambda step: way[min(step, steps)] / way[-1]
-
-
-def early_distance(config: RunConfig, steps: int, step: int) -> float:
-    """Share of the final distance that weights have come by an early step: they wander before they find their way.
-
-    The distance of a random walk whose steps are as long as the learning rate: the root of its sum of squares.
-    """
-    squares = list(itertools.accumulate(config.optimizer.rate(step, steps) ** 2 for step in range(steps)))
-    return math.sqrt(squares[step - 1] / squares[-1])
+def spent(config: RunConfig, steps: int) -> Callable[[int], float]:
+    """Share of the sum of squared learning rates that a training has spent by a step: the time of a random walk."""
+    sums = [0.0, *itertools.accumulate(config.optimizer.rate(step, steps) ** 2 for step in range(steps))]
+    return lambda step: sums[min(step, steps)] / sums[-1]

@@ -13,9 +13,9 @@ from deepspeech_sparse.cli import main
 from deepspeech_sparse.config import config_from_dict, load_config
 from deepspeech_sparse.export import info
 from deepspeech_sparse.forecast import forecast
-from deepspeech_sparse.journey import travelled
+from deepspeech_sparse.journey import spent
 from deepspeech_sparse.pruning import Blocks, Cubic, Goal, Hard, Iterative, Lottery, Narang, Pruner, PruningConfig
-from deepspeech_sparse.pruning.forecast import RECOVERED, UPDATES, followed, updates_of, without
+from deepspeech_sparse.pruning.forecast import RECOVERED, UPDATES, WANDER, Walk, followed, updates_of, without
 from deepspeech_sparse.results import Result, write_results
 from deepspeech_sparse.runs import train
 from deepspeech_sparse.wer_curve import Wanted, predicted_wer
@@ -107,29 +107,43 @@ def test_methods_that_take_a_sparsity_meet_it(schedule, recipe, dense):
     assert told.sparsity == pytest.approx(0.8, abs=1e-3)
 
 
-def test_weights_travel_from_where_they_start_and_win_back_half():
+def test_what_is_left_wins_back_some_of_what_is_lost():
     weights = torch.tensor([3.0, 4.0, 1.0, 1.0])
     assert without(weights.clone(), None).equal(weights)
     left = without(weights.clone(), torch.tensor([False, True, False, True]))
     assert left.square().sum() == pytest.approx(10 + RECOVERED * 17)
     assert left.nonzero().flatten().tolist() == [0, 2]
+
+
+def test_weights_wander_to_a_known_end():
+    start, end = torch.randn(2, 200, 300, generator=torch.Generator().manual_seed(1))
+    walk = Walk(start, end)
+    length = (end - start).square().mean().sqrt().item()
+    for time in (0.0, 0.1, 0.25, 0.6, 0.9, 1.0, 1.0):
+        astray = (walk.at(time) - torch.lerp(start, end, math.sqrt(time))).square().mean().sqrt().item()
+        assert astray == pytest.approx(WANDER * length * math.sqrt(time * (1 - time)), rel=0.02, abs=1e-6)
+    assert walk.at(1.0).equal(end)
+
+
+def test_the_time_of_a_walk_is_the_learning_rate_spent():
     config = config_from_dict({"data": {"train": "a", "dev": "b"}}, "recipe")
-    way = travelled(config, 100)
-    assert way(0) == 0 and way(100) == way(200) == 1
-    assert [way(step) < way(step + 1) for step in range(100)] == [True] * 100
+    time = spent(config, 100)
+    assert time(0) == 0 and time(100) == time(200) == 1
+    rates = [config.optimizer.rate(step, 100) ** 2 for step in range(100)]
+    assert time(30) == pytest.approx(sum(rates[:30]) / sum(rates))
 
 
-def test_a_threshold_between_two_sets_of_weights_is_met_where_they_cross():
+def test_what_has_not_come_above_the_threshold_in_time_is_gone():
     layer = nn.GRU(8, 8)
     start = {name: torch.full_like(weight, 0.1) for name, weight in layer.named_parameters() if weight.dim() > 1}
     end = {name: tensor.clone() for name, tensor in start.items()}
     for tensor in end.values():
-        tensor[:12] = 0.5  # half of the weights grow
+        tensor[:12] = 50.0  # half of the weights grow
     pruner = Pruner.of(
-        layer, PruningConfig(Goal(q=0.2), schedule=Hard("hard", at=0.5)), total_steps=100, steps_per_epoch=10
+        layer, PruningConfig(Goal(q=0.2), schedule=Hard("hard", at=1.0)), total_steps=100, steps_per_epoch=10
     )
-    [update] = updates_of(pruner, 100, start=start, end=end, travelled=lambda step: step / 100)
-    assert update.step == 50 and update.thresholds == {"recurrent": 0.2}
+    [update] = updates_of(pruner, 100, start=start, end=end, spent=lambda step: step / 100)
+    assert update.step == 100 and update.thresholds == {"recurrent": 0.2}
     assert update.nonzeros == {"weight_ih_l0": 96, "weight_hh_l0": 96}
 
 
