@@ -121,6 +121,9 @@ def built(values: dict, kind: type, source: str | Path, place: str) -> Any:
             parts[name] = tuple(built(item, kinds[0], source, f"{inside}[{i}]") for i, item in enumerate(value))
         else:
             parser.add_argument(f"--{name}", type=hints[name])
+    needed = [item.name for item in fields(kind) if item.default is MISSING and item.default_factory is MISSING]
+    if missing := [f"{place}.{name}" if place else name for name in needed if name not in values]:
+        raise InputError(f"{source}: {' and '.join(missing)} must be given, in a recipe (--config) or as a flag")
     try:
         plain = {name: value for name, value in values.items() if name not in parts}
         parts |= vars(parser.instantiate(parser.parse_object(plain)))

@@ -1,5 +1,6 @@
 """Configs: round trips, and unknown keys named with their nearest relative."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,11 @@ import pytest
 from deepspeech_sparse.config import RunConfig, config_from_dict, config_to_dict, load_config, parse_yaml, save_config
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.pruning import Blocks, Cubic, Hard, Iterative, Lottery, Narang
+from deepspeech_sparse.study import load_study
 
-RECIPES = [path for path in sorted((Path(__file__).parent.parent / "recipes").rglob("*.yaml")) if path.stem != "study"]
+ROOT = Path(__file__).parent.parent
+STUDIES = [path for path in sorted((ROOT / "recipes").rglob("*.yaml")) if "\ngrids:" in path.read_text()]
+RECIPES = [path for path in sorted((ROOT / "recipes").rglob("*.yaml")) if path not in STUDIES]
 DATA = {"train": "train.jsonl", "dev": "dev.jsonl"}
 
 
@@ -18,6 +22,14 @@ def test_every_recipe_loads_and_survives_a_round_trip(recipe, tmp_path):
     save_config(config, tmp_path / "config.yaml")
     assert load_config(tmp_path / "config.yaml") == config
     assert config_from_dict(config_to_dict(config)) == config
+
+
+@pytest.mark.parametrize("recipe", STUDIES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_study_loads(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)  # their paths are relative, as the commands in their heads are
+    study = load_study(recipe, tmp_path)
+    counted = re.search(r"(\d+) trainings", recipe.read_text())
+    assert len(study.cells) == int(counted[1]) if counted else len(study.cells) > 10
 
 
 def test_values_become_the_types_of_their_fields():
@@ -55,6 +67,8 @@ def test_a_method_chooses_the_schedule_and_survives_a_round_trip(schedule, expec
 @pytest.mark.parametrize(
     "values, words",
     [
+        ({}, "data must be given, in a recipe"),
+        ({"data": {"train": "train.jsonl"}}, "data.dev must be given"),
         ({"data": DATA, "netwrok": {}}, "unknown key netwrok; did you mean network"),
         ({"data": DATA, "network": {"hiden": 3}}, "unknown key network.hiden; did you mean network.hidden"),
         ({"data": DATA, "pruning": {"recurrent": {"sparcity": 0.9}}}, "did you mean pruning.recurrent.sparsity"),
