@@ -125,18 +125,18 @@ def compare(
     compare_models(dense, sparse, manifest, json=json, report=report).print(Console())
 
 
-def study(grid: Path, *, out: Path, jobs: int = 1) -> int:
+def study(*, config: Path, out: Path, jobs: int = 1) -> int:
     """Train and evaluate a grid of configs; what is done is skipped. Exit code 1 if any training failed.
 
     Args:
-        grid: YAML file with base, evaluate and grids, e.g. recipes/spoken/study.yaml
+        config: YAML file with base, evaluate and grids, e.g. recipes/spoken/study.yaml
         out: folder of the study: a run folder per training, and results.csv
         jobs: trainings at the same time; each gets its share of the CPU's cores
     """
     from .results import failures
     from .study import run_study
 
-    results = run_study(grid, out, jobs=jobs)
+    results = run_study(config, out, jobs=jobs)
     failed = len(failures(results))
     print(f"{out / 'results.csv'}: {len(results)} rows, {failed} failed")
     return 1 if failed else 0

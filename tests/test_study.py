@@ -59,7 +59,7 @@ def figures(path) -> list[tuple]:
 
 def test_a_study_of_spoken_killed_in_the_middle_finishes_with_the_same_rows(spoken, tmp_path, capsys):
     grid = make_grid(spoken, tmp_path)
-    assert main(["study", str(grid), "--out", str(tmp_path / "whole"), "--jobs", "2"]) == 0
+    assert main(["study", "--config", str(grid), "--out", str(tmp_path / "whole"), "--jobs", "2"]) == 0
     expected = figures(tmp_path / "whole" / "results.csv")
     assert [row[0] for row in expected] == [
         "dense_seed-0",
@@ -81,7 +81,7 @@ def test_a_study_of_spoken_killed_in_the_middle_finishes_with_the_same_rows(spok
             assert not tensors[name][mask].view(torch.int32).any(), "a masked weight is not exactly 0.0"
 
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "deepspeech_sparse.cli", "study", str(grid), "--out", str(out)]
+    command = [sys.executable, "-m", "deepspeech_sparse.cli", "study", "--config", str(grid), "--out", str(out)]
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True)
     deadline = time.monotonic() + 240
     while not (out / "sparse_sparsity-0.5" / "checkpoints" / "last.ckpt").exists():
@@ -90,7 +90,7 @@ def test_a_study_of_spoken_killed_in_the_middle_finishes_with_the_same_rows(spok
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 130
     assert len(read_results(out / "results.csv")) == 2
-    assert main(["study", str(grid), "--out", str(out)]) == 0
+    assert main(["study", "--config", str(grid), "--out", str(out)]) == 0
     assert figures(out / "results.csv") == expected
     assert "2 of 4 cells are done already" in capsys.readouterr().out
 
@@ -109,7 +109,7 @@ def test_one_failure_is_a_row_and_the_rest_goes_on(grid, tmp_path):
         {"name": "dense"},
     ]
     grid.write_text(yaml.safe_dump(values))
-    assert main(["study", str(grid), "--out", str(tmp_path / "out")]) == 1
+    assert main(["study", "--config", str(grid), "--out", str(tmp_path / "out")]) == 1
     late, needs, dense = read_results(tmp_path / "out" / "results.csv")
     assert not late.done and "need 0 <= start < ramp" in late.error
     assert not needs.done and "late, which gives its threshold, failed" in needs.error
@@ -155,5 +155,5 @@ def test_a_folder_trained_with_other_settings_is_not_taken(grid, tmp_path, capsy
     folder = tmp_path / "out" / "dense_seed-0"
     folder.mkdir(parents=True)
     (folder / "cell.yaml").write_text(BASE.format(train="a", dev="b").replace("hidden: 8", "hidden: 9"))
-    assert main(["study", str(grid), "--out", str(tmp_path / "out")]) == 1
+    assert main(["study", "--config", str(grid), "--out", str(tmp_path / "out")]) == 1
     assert "was trained with other settings" in capsys.readouterr().err
