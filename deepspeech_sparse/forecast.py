@@ -38,7 +38,7 @@ class Forecast:
 
     source: str  # what the weights were taken from, in words
     steps: int  # of the training
-    steps_per_epoch: float
+    epochs: int
     pruning: dict[str, Any]  # plain values of the PruningConfig
     schedules: tuple[str, ...]  # in words, with the hyper-parameters that follow from the config
     updates: tuple[Update, ...]
@@ -79,7 +79,7 @@ class Forecast:
         def say(text: str) -> None:
             console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-        say(f"{self.steps} steps, {self.steps_per_epoch:g} in the first epoch; weights are {self.source}")
+        say(f"{self.steps} steps in {self.epochs} epochs; weights are {self.source}")
         plain = self.pruning
         for name in (*(kind for kind in KINDS if plain[kind]), "schedule"):
             said = {key: value for key, value in plain[name].items() if value is not None}
@@ -93,7 +93,7 @@ class Forecast:
         table = Table("step", "epoch", "zeros", *(f"threshold {name}" for name in groups), box=None)
         for update in few(self.updates):
             thresholds = (f"{update.thresholds[name]:.4g}" if name in update.thresholds else "" for name in groups)
-            epoch, zeros = update.step / self.steps_per_epoch, self.sparsity_after(update)
+            epoch, zeros = update.step / self.steps * self.epochs, self.sparsity_after(update)
             table.add_row(f"{update.step}", f"{epoch:.1f}", f"{zeros:.1%}", *thresholds)
         console.print(table)
         say("")
@@ -194,7 +194,7 @@ def forecast(
     found = Forecast(
         source=journey.source,
         steps=data.total_steps,
-        steps_per_epoch=data.steps_of_epoch[0],
+        epochs=config.epochs,
         pruning=told["pruning"],
         schedules=tuple(schedule_words(pruner, updates[-1])),
         updates=tuple(updates),
