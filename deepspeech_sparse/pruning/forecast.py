@@ -4,8 +4,8 @@ Thresholds are the schedule's; the weights are a model of training. Adam's steps
 their directions vary: weights wander. With E the share of the sum of squared learning rates, an average weight has come
 sqrt(E) of its way to where a dense training takes it, and strays from it like a random walk that must end there (a
 Brownian bridge, variance E (1 - E)), `WANDER` times as far. What falls below the threshold on the way is gone, and what
-is left wins back `RECOVERED` of the sum of squares that its matrix has lost. A group lasso and the lower learning rate of
-a retraining are not in it.
+is left wins back `RECOVERED` of the sum of squares that its matrix has lost. A group lasso and the lower learning
+rate of a retraining are not in it.
 
 Both numbers were fitted to five trainings of one small GRU; how far forecasts of other trainings were off is told in
 benchmarks/README.md.
