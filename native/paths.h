@@ -8,8 +8,8 @@
 
 namespace sparse {
 
-std::vector<const Kernels*> paths();  // usable here, slowest first; the last one is the default
-const Kernels& active();
+std::vector<const Kernels*> paths();  // usable here, narrowest first
+const Kernels& active();  // the fastest unless another one was selected
 void select(const std::string& name);  // std::invalid_argument unless it is one of paths()
 
 }  // namespace sparse

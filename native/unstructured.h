@@ -14,45 +14,45 @@ using sparse::Unstructured;
 // page, and a slice is only a few pages long.
 constexpr int kAhead = 512;
 
-constexpr int kBand = 8;
-constexpr int64_t kNear = 4096;
-
-// Entries of one row one after the other, x[column] gathered along the row.
+// Entries of one row one after the other, x picked along the row.
+template <class X>
 inline float row_product(const uint16_t* column, const float* value, uint32_t entries, const float* x) {
+    constexpr int W = Loads::kWide;  // whatever X could do: the order of additions must not depend on it
     float sum = 0;
     uint32_t i = 0;
-    if (entries >= kWidth) {
-        Vector<kWidth> sums = {};
-        for (; i + kWidth <= entries; i += kWidth) sums += load<kWidth>(value + i) * gather(x, column + i);
-        sum = total<kWidth>(sums);
+    if (entries >= W) {
+        Vector<W> sums = {};
+        for (; i + W <= entries; i += W) sums += load<W>(value + i) * X::template pick<W>(x, column + i);
+        sum = total<W>(sums);
     }
     for (; i < entries; ++i) sum += value[i] * x[column[i]];
     return sum;
 }
 
-// y = A x: lane l of the sums is row l of the slice.
+// y = A x: lane l of the sums is row l of the slice. X is how x is read: Loads or Gathers.
+template <class X>
 void unstructured_vector(const Unstructured& a, int64_t begin, int64_t end, const float* x, Output y) {
-    constexpr int V = kLanes / kWidth;
+    constexpr int W = X::kWide, V = kLanes / W;
     for (int64_t slice = begin; slice < end; ++slice) {
         const uint16_t* column = a.column + a.start[slice];
         const float* value = a.value + a.start[slice];
-        Vector<kWidth> sums[V] = {};
+        Vector<W> sums[V] = {};
         for (uint32_t step = a.steps[slice]; step > 0; --step) {
             __builtin_prefetch(column + kAhead);
             __builtin_prefetch(value + kAhead);
 #pragma GCC unroll 4
-            for (int v = 0; v < V; ++v) sums[v] += load<kWidth>(value + v * kWidth) * gather(x, column + v * kWidth);
+            for (int v = 0; v < V; ++v) sums[v] += load<W>(value + v * W) * X::template pick<W>(x, column + v * W);
             column += kLanes;
             value += kLanes;
         }
         float lanes[kLanes];
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) store<kWidth>(lanes + v * kWidth, sums[v]);
+        for (int v = 0; v < V; ++v) store<W>(lanes + v * W, sums[v]);
         const int64_t* row = a.row + slice * kLanes;
         const uint32_t* rest = a.rest + slice * kLanes;
         for (int lane = 0; lane < kLanes; ++lane) {
             if (row[lane] < 0) break;
-            y.data[row[lane] * y.stride] = lanes[lane] + row_product(column, value, rest[lane], x);
+            y.data[row[lane] * y.stride] = lanes[lane] + row_product<X>(column, value, rest[lane], x);
             column += rest[lane];
             value += rest[lane];
         }
@@ -63,7 +63,6 @@ void unstructured_vector(const Unstructured& a, int64_t begin, int64_t end, cons
 // loads, one per weight fewer makes it 5 to 10 % faster.
 template <int G>
 inline void read_columns(const uint16_t* from, size_t* columns) {
-    static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "");
     if (G % 4 == 0) {
 #pragma GCC unroll 4
         for (int i = 0; i < G / 4; ++i) {
@@ -132,6 +131,9 @@ inline void add_steps(uint32_t steps, const uint16_t* column, const float* value
 // Y = A X for a panel of B columns. The panel may be ten times larger than the first-level cache: so a band of slices
 // goes through the columns together, a chunk of steps of each slice in turn, and all of them use about the same kNear
 // floats of X. Worth 10 % against slice after slice.
+constexpr int kBand = 8;
+constexpr int64_t kNear = 4096;
+
 template <int B>
 void unstructured_panel(const Unstructured& a, int64_t begin, int64_t end, const float* x, Output y) {
     for (int64_t band = begin; band < end; band += kBand) {

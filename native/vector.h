@@ -48,16 +48,48 @@ inline void store(float* to, Vector<N> vector) {
     __builtin_memcpy(to, &vector, sizeof vector);
 }
 
-// x[column[0]], x[column[1]], ...: the one thing that vector extensions cannot say.
-inline Vector<kWidth> gather(const float* x, const uint16_t* column) {
-#if defined(__AVX512F__)
-    return _mm512_i32gather_ps(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)column)), x, 4);
-#elif defined(__AVX2__)
-    return _mm256_i32gather_ps(x, _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)column)), 4);
-#else
-    return Vector<4>{x[column[0]], x[column[1]], x[column[2]], x[column[3]]};
+// x[column[0]], x[column[1]], ...: the one thing that vector extensions cannot say. There are two ways.
+
+// One load each. The four columns come in one load and are taken apart in registers, worth 5 %.
+struct Loads {
+    static constexpr int kWide = smaller(kWidth, 8);
+
+    template <int N>
+    static Vector<N> pick(const float* x, const uint16_t* column) {
+        static_assert(N == 4 || N == 8, "");
+        if constexpr (N == 4) {
+            uint64_t c;
+            __builtin_memcpy(&c, column, sizeof c);
+            return Vector<4>{x[c & 0xffff], x[c >> 16 & 0xffff], x[c >> 32 & 0xffff], x[c >> 48]};
+        } else {
+#if defined(__AVX2__)
+            return _mm256_set_m128(pick<4>(x, column + 4), pick<4>(x, column));
 #endif
-}
+        }
+    }
+};
+
+// The instruction for it: up to 1.3 times as fast, or several times slower where microcode guards it ("Downfall").
+#if defined(__AVX2__)
+struct Gathers {
+    static constexpr int kWide = kWidth;
+
+    template <int N>
+    static Vector<N> pick(const float* x, const uint16_t* column) {
+#if defined(__AVX512F__)
+        if constexpr (N == 16) {
+            return _mm512_i32gather_ps(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)column)), x, 4);
+        } else
+#endif
+        {
+            static_assert(N == 8, "");
+            return _mm256_i32gather_ps(x, _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)column)), 4);
+        }
+    }
+};
+#endif
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "columns are read four at a time");
 
 template <int N>
 inline float total(Vector<N> vector) {

@@ -1,7 +1,9 @@
 """Which code multiplies: the native kernels of one instruction set, or torch where they are not there.
 
 The fastest that the machine has is taken. The environment variable DEEPSPEECH_SPARSE_KERNELS forces another one, for
-tests and comparisons: `baseline`, `avx2`, `avx512` or `neon`, as far as the machine has them, or `torch`.
+tests and comparisons: `baseline`, `avx2`, `avx2-gather`, `avx512`, `avx512-gather` or `neon`, as far as the machine has
+them, or `torch`. The ones with `-gather` read x by the processor's gather instruction where weights are single: whether
+that is fast, no flag of a processor tells, so a small product is measured, once.
 """
 
 import logging
@@ -23,8 +25,8 @@ logger = logging.getLogger(__name__)
 class Runtime:
     """What multiplies sparse matrices in this process."""
 
-    path: str  # avx512, avx2, baseline, neon, or torch
-    paths: tuple[str, ...]  # all that could be forced here, slowest first
+    path: str  # avx512-gather, avx512, avx2-gather, avx2, baseline, neon, or torch
+    paths: tuple[str, ...]  # all that could be forced here
     threads: int  # used where a call names none
     reason: str  # why this path, for people
 
