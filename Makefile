@@ -30,6 +30,7 @@ format: setup
 
 bench: setup
 	$(BIN)/python benchmarks/pruning_overhead.py
+	$(BIN)/python benchmarks/sparse_products.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -2,7 +2,8 @@
 
     python benchmarks/sparse_products.py [--threads 1] [--seconds 1.0] [--blocks 1x1 8x1]
 
-Prints a Markdown table of medians. A burst multiplies one matrix several times running, as a recurrent layer does: the
+Prints a Markdown table: medians, ratios of medians and, in brackets, of the shortest times, which other jobs on the
+machine disturb less. A burst multiplies one matrix several times running, as a recurrent layer does: the
 matrix lies in the nearest cache that holds it. Dense is the best of torch.mv or mm on row-major and column-major
 operands, torch's CSR the better of 32-bit and 64-bit indices. SciPy has one thread whatever --threads says.
 DEEPSPEECH_SPARSE_KERNELS forces a path.
@@ -53,14 +54,17 @@ def main() -> None:
                     dense = pruned(rows, columns, r, c, sparsity)
                     matrix = SparseMatrix.from_dense(dense, (r, c))
                     times = measure(contestants(matrix, dense, batch, options.threads), options.seconds)
-                    ours, full, mkl, sci = (best(times, name) for name in ("ours", "dense", "torch", "SciPy"))
-                    ratios["torch"].append(mkl / ours)
-                    ratios["SciPy"].append(sci / ours)
+                    ours = best(times, "ours", statistics.median)
+                    others = {name: best(times, name, statistics.median) for name in ("dense", "torch", "SciPy")}
+                    least = {name: best(times, name, min) / best(times, "ours", min) for name in others}
+                    for name in ratios:
+                        ratios[name].append(others[name] / ours)
                     entries, size = int((dense != 0).sum()), matrix.bytes
                     print(
-                        f"| {rows}x{columns} | {sparsity:.0%} | {block} | {batch} "
-                        f"| {ours * 1e3:.3f} ms | {full * 1e3:.3f} ms | {mkl * 1e3:.3f} ms | {sci * 1e3:.3f} ms "
-                        f"| {full / ours:.1f} | {mkl / ours:.1f} | {sci / ours:.1f} "
+                        f"| {rows}x{columns} | {sparsity:.0%} | {block} | {batch} | {ours * 1e3:.3f} ms |",
+                        " | ".join(f"{seconds * 1e3:.3f} ms" for seconds in others.values()),
+                        "|",
+                        " | ".join(f"{others[name] / ours:.1f} ({least[name]:.1f})" for name in others),
                         f"| {size / entries:.2f} | {size / ours / 1e9:.1f} | {entries / ours / 1e9:.2f} |",
                         flush=True,
                     )
@@ -111,8 +115,8 @@ def contestants(matrix: SparseMatrix, dense: Tensor, batch: int, threads: int) -
     }
 
 
-def measure(contestants: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    """Median seconds of one product of each, bursts in turn until everyone had its `seconds`."""
+def measure(contestants: dict[str, Callable[[], object]], seconds: float) -> dict[str, list[float]]:
+    """Seconds of single products of each, bursts in turn until everyone had its `seconds`."""
     times = {name: [] for name in contestants}
     while min(map(sum, times.values())) < seconds:
         for name, multiply in contestants.items():
@@ -123,11 +127,12 @@ def measure(contestants: dict[str, Callable[[], object]], seconds: float) -> dic
                 start = time.perf_counter()
                 multiply()
                 times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
 
 
-def best(times: dict[str, float], name: str) -> float:
-    return min(seconds for key, seconds in times.items() if key.split(":")[0] == name)
+def best(times: dict[str, list[float]], name: str, statistic: Callable[[list[float]], float]) -> float:
+    """Of the variants of a contestant, the fastest by a statistic."""
+    return min(statistic(values) for key, values in times.items() if key.split(":")[0] == name)
 
 
 if __name__ == "__main__":
