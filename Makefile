@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[demo,test,lint]'
@@ -30,6 +30,7 @@ format: setup
 
 bench: setup
 	$(BIN)/python benchmarks/pruning_overhead.py
+	$(BIN)/python benchmarks/sparse_products.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -1,5 +1,7 @@
-"""What runs without training: for now the model file."""
+"""What runs without training: the model file, and products with sparse matrices."""
 
 from .model_file import Model, load_model, save_model
+from .runtime import Runtime, runtime
+from .sparse import SparseMatrix
 
-__all__ = ["Model", "load_model", "save_model"]
+__all__ = ["Model", "Runtime", "SparseMatrix", "load_model", "runtime", "save_model"]

@@ -1,0 +1,364 @@
+"""Products with sparse matrices: the native kernels of every path, and torch in their place, against dense float64."""
+
+import logging
+import math
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from deepspeech_sparse.engine import SparseMatrix, runtime
+from deepspeech_sparse.engine.products import NativeProduct, TorchProduct
+from deepspeech_sparse.engine.runtime import VARIABLE, choice, extension, native
+from deepspeech_sparse.engine.sparse import BLOCKS, MOST_COLUMNS
+from deepspeech_sparse.errors import InputError
+
+KERNELS = native()
+PATHS = ("torch", *(KERNELS.paths() if KERNELS else ()))
+needs_kernels = pytest.mark.skipif(KERNELS is None, reason="installed without native kernels, or torch is forced")
+module = sys.modules["deepspeech_sparse.engine.runtime"]  # whose name the function hides
+
+
+@pytest.fixture(autouse=True)
+def the_path_is_put_back():
+    path = KERNELS.path() if KERNELS else None
+    yield
+    if path:
+        KERNELS.select(path)
+
+
+def packed(dense: Tensor, block: tuple[int, int], path: str) -> SparseMatrix:
+    """A matrix that multiplies on `path`; the native ones share their memory layout, so any may be selected later."""
+    if path == "torch":
+        return SparseMatrix(tuple(dense.shape), block, TorchProduct(dense, block))
+    KERNELS.select(path)
+    return SparseMatrix(tuple(dense.shape), block, NativeProduct(dense, block))
+
+
+def pruned(rows: int, columns: int, block: tuple[int, int], sparsity: float, shape: str, seed: int) -> Tensor:
+    """A random matrix of which about `sparsity` of the blocks are zero."""
+    generator = torch.Generator().manual_seed(seed)
+    r, c = block
+    down, across = -(-rows // r), -(-columns // c)
+    chance = torch.full((down, across), 1 - sparsity)
+    if shape == "skewed":  # a few rows hold most: slices whose rows differ in length
+        chance = chance * torch.rand(down, 1, generator=generator).pow(4) * 4
+    if shape == "empty rows":
+        chance = chance * (torch.rand(down, 1, generator=generator) < 0.3)
+    if shape == "one full row":
+        chance[torch.randint(down, (), generator=generator)] = 1
+    kept = torch.rand(down, across, generator=generator) < chance
+    kept = kept.repeat_interleave(r, 0).repeat_interleave(c, 1)[:rows, :columns]
+    return torch.randn(rows, columns, generator=generator) * kept
+
+
+def assert_product(y: Tensor, dense: Tensor, x: Tensor) -> None:
+    """y is dense @ x but for float32 rounding: n additions may each be wrong by half a unit in the last place."""
+    expected = dense.double() @ x.double()
+    bound = (dense.shape[1] + 8) * 2.0**-24 * (dense.double().abs() @ x.double().abs()) + 1e-37
+    assert y.dtype == torch.float32 and y.shape == expected.shape
+    assert ((y.double() - expected).abs() <= bound).all()
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    rows=st.integers(1, 300),
+    columns=st.integers(1, 300),
+    batch=st.one_of(st.none(), st.integers(1, 33)),
+    block=st.sampled_from(BLOCKS),
+    sparsity=st.one_of(st.sampled_from([0.0, 0.5, 0.9, 0.999, 1.0]), st.floats(0, 0.999)),
+    shape=st.sampled_from(["even", "skewed", "empty rows", "one full row"]),
+    threads=st.integers(1, 3),
+    transposed=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_every_path_agrees_with_a_dense_product(
+    rows, columns, batch, block, sparsity, shape, threads, transposed, seed
+):
+    dense = pruned(rows, columns, block, sparsity, shape, seed)
+    size = (columns,) if batch is None else (columns, batch)
+    x = torch.randn(size, generator=torch.Generator().manual_seed(seed + 1))
+    if transposed:
+        x = x.t().contiguous().t()
+    for path in PATHS:
+        assert_product(packed(dense, block, path).matmul(x, threads=threads), dense, x)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("batch", [None, 1, 2, 16, 17, 100])
+def test_large_matrices_on_many_threads(path, block, batch):
+    """Large enough for bands, chunks and several slices per thread; more threads than rows of blocks too."""
+    dense = pruned(1003, 1501, block, 0.9, "even", 7)
+    x = torch.randn((1501,) if batch is None else (1501, batch), generator=torch.Generator().manual_seed(8))
+    matrix = packed(dense, block, path)
+    for threads in (1, 2, 5, 200):
+        assert_product(matrix.matmul(x, threads=threads), dense, x)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0), (1, 1)])
+@pytest.mark.parametrize("block", BLOCKS)
+def test_matrices_and_batches_of_nothing(path, size, block):
+    matrix = packed(torch.zeros(size), block, path)
+    assert matrix.stored == 0
+    assert torch.equal(matrix @ torch.ones(size[1]), torch.zeros(size[0]))
+    assert torch.equal(matrix @ torch.ones(size[1], 3), torch.zeros(size[0], 3))
+    full = packed(torch.ones(size), block, path)
+    assert (full @ torch.ones(size[1], 0)).shape == (size[0], 0)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("batch", [1, 3, 16])
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+def test_what_is_not_finite_reaches_only_rows_with_a_stored_value(path, block, batch, poison):
+    dense = pruned(61, 45, block, 0.9, "skewed", 3)
+    r, c = block
+    column = 17
+    dense[:8, column] = 1
+    dense[32:48] = 0
+    blocks = torch.nn.functional.pad(dense, (0, -45 % c, 0, -61 % r)).unflatten(0, (-1, r)).unflatten(2, (-1, c))
+    reached = blocks.ne(0).any(3).any(1)[:, column // c].repeat_interleave(r)[:61]
+    assert reached.any() and not reached.all()
+    x = torch.randn(45, batch)
+    clean = packed(dense, block, path) @ x
+    x[column] = poison
+    y = packed(dense, block, path) @ x
+    assert not y[reached].isfinite().any()
+    assert torch.equal(y[~reached], clean[~reached])
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_weight_that_is_not_a_number_is_kept(path):
+    dense = torch.zeros(20, 20)
+    dense[3, 4] = math.nan
+    y = packed(dense, (1, 1), path) @ torch.ones(20)
+    assert y.isnan().nonzero().flatten().tolist() == [3]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_widest_matrix_uses_its_last_column(path):
+    dense = torch.zeros(17, MOST_COLUMNS)
+    dense[:, -1] = torch.arange(17.0)
+    dense[16, 0] = 1
+    for block in BLOCKS:
+        assert torch.equal(packed(dense, block, path) @ torch.ones(MOST_COLUMNS), dense.sum(1))
+
+
+@needs_kernels
+@pytest.mark.parametrize("block", BLOCKS)
+def test_neither_threads_nor_gathers_change_a_bit(block):
+    """Gathers are chosen by a measurement, which may differ from process to process: the result may not."""
+    dense = pruned(500, 700, block, 0.9, "skewed", 1)
+    for x in (torch.randn(700), torch.randn(700, 5)):
+        results = {}
+        for path in KERNELS.paths():
+            matrix = packed(dense, block, path)
+            results[path] = matrix.matmul(x, threads=1)
+            assert torch.equal(results[path], matrix.matmul(x, threads=3))
+        for path in results:
+            assert torch.equal(results[path], results[path.removesuffix("-gather")])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SparseMatrix.from_dense(torch.ones(4, 4), (2, 2)), "blocks of 2x2"),
+        (lambda: SparseMatrix.from_dense(torch.ones(4)), r"shape \(4,\)"),
+        (lambda: SparseMatrix.from_dense(torch.ones(2, MOST_COLUMNS + 1)), "65537.*at most 65536 columns"),
+        (lambda: SparseMatrix.from_dense(torch.ones(4, 4).double()), "float64 on cpu"),
+        (lambda: SparseMatrix.from_dense(torch.ones(4, 4, device="meta")), "on meta"),
+        (lambda: SparseMatrix.from_dense([[1.0]]), "list"),
+    ],
+)
+def test_what_cannot_be_packed_is_refused_with_the_numbers(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.ones(4), r"shape \(6, 5\) times x of shape \(4,\)"),
+        (torch.ones(6, 2), r"\(5,\) or \(5, batch\) fit"),
+        (torch.ones(5, 2, 2), r"\(5, 2, 2\)"),
+        (torch.tensor(1.0), r"shape \(\)"),
+        (torch.ones(5).half(), "float16"),
+        (torch.ones(5, dtype=torch.int64), "int64"),
+        (torch.ones(5, 5).to_sparse(), "sparse_coo"),
+        (torch.ones(5, device="meta"), "meta"),
+        (torch.ones(5, requires_grad=True), "gradient"),
+        ([1.0] * 5, "list"),
+    ],
+)
+def test_what_cannot_be_multiplied_is_refused_with_the_numbers(x, message):
+    with pytest.raises(ValueError, match=message):
+        SparseMatrix.from_dense(torch.ones(6, 5)).matmul(x)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1025, 1.5, True])
+def test_a_number_of_threads_that_cannot_be_is_refused(threads):
+    with pytest.raises(ValueError, match="threads"):
+        SparseMatrix.from_dense(torch.ones(6, 5)).matmul(torch.ones(5), threads=threads)
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("starts", "indices", "values", "message"),
+    [
+        ([0, 1], [0], 1, "2 starts for 3 rows"),
+        ([0, 1, 1, 2], [0], 1, "0 to 2 for 1 blocks"),
+        ([1, 1, 1, 1], [0], 1, "1 to 1 for 1 blocks"),
+        ([0, 2, 1, 2], [0, 1], 2, "from 2 to 1"),
+        ([0, 9, 9, 2], [0, 1], 2, "from 0 to 9"),
+        ([0, -5, 1, 2], [0, 1], 2, "from 0 to -5"),
+        ([0, 2, 2, 2], [1, 1], 2, "index 1 behind 1"),
+        ([0, 1, 1, 1], [4], 1, "index 4 behind -1"),
+        ([0, 1, 1, 1], [-1], 1, "index -1"),
+        ([0, 1, 1, 1], [2**40], 1, "below 4"),
+        ([0, 1, 1, 1], [0], 2, "2 values for 1 blocks"),
+    ],
+)
+def test_a_hostile_matrix_never_reaches_the_kernels(starts, indices, values, message):
+    """3x4, single weights."""
+    parts = torch.tensor(starts).numpy(), torch.tensor(indices).numpy(), torch.ones(values).numpy()
+    with pytest.raises(ValueError, match=message):
+        KERNELS.Matrix(3, 4, 1, 1, *parts)
+
+
+@needs_kernels
+def test_the_native_border_checks_shapes_itself():
+    matrix = SparseMatrix.from_dense(torch.ones(6, 5)).product.matrix
+    for x, y in [((4,), (6,)), ((5,), (7,)), ((5, 2), (6,)), ((5, 2), (6, 3)), ((5, 1, 1), (6, 1, 1))]:
+        with pytest.raises(ValueError, match="into y"):
+            matrix.multiply(torch.ones(x).numpy(), torch.empty(y).numpy(), 1)
+    with pytest.raises(ValueError, match="threads: 0"):
+        matrix.multiply(torch.ones(5).numpy(), torch.empty(6).numpy(), 0)
+    with pytest.raises(TypeError):  # a copy would be written to and thrown away
+        matrix.multiply(torch.ones(5, dtype=torch.float64).numpy(), torch.empty(6).numpy(), 1)
+    with pytest.raises(ValueError, match="2x3"):
+        KERNELS.Matrix(
+            0, 0, 2, 3, *(torch.zeros(0).to(kind).numpy() for kind in (torch.int64, torch.int64, torch.float))
+        )
+
+
+@needs_kernels
+def test_many_callers_at_once_get_their_own_results():
+    """Products on threads of Python, each of them on threads of its own."""
+    dense = pruned(400, 300, (1, 1), 0.8, "even", 5)
+    matrix, wrong = SparseMatrix.from_dense(dense), []
+
+    def multiply(seed: int) -> None:
+        x = torch.randn(300, 1 + seed, generator=torch.Generator().manual_seed(seed))
+        first = matrix.matmul(x, threads=1)
+        wrong.extend(seed for _ in range(50) if not torch.equal(matrix.matmul(x, threads=1 + seed % 3), first))
+
+    callers = [threading.Thread(target=multiply, args=(seed,)) for seed in range(6)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not wrong
+
+
+def in_a_new_process(code: str) -> str:
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+MULTIPLY = """
+import os, torch
+from deepspeech_sparse.engine import SparseMatrix
+matrix = SparseMatrix.from_dense(torch.ones(100, 10))
+def tasks(): return len(os.listdir("/proc/self/task"))
+"""
+
+
+@needs_kernels
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads through /proc")
+def test_as_many_threads_work_as_the_call_says():
+    code = MULTIPLY + (
+        "before = tasks(); matrix.matmul(torch.ones(10), threads=1); one = tasks() - before;"
+        "matrix.matmul(torch.ones(10), threads=3); print(one, tasks() - before)"
+    )
+    assert in_a_new_process(code) == "0 2"
+
+
+@needs_kernels
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_multiplies_on_threads_of_its_own():
+    code = MULTIPLY + (
+        "matrix.matmul(torch.ones(10), threads=3); child = os.fork()\n"
+        "y = matrix.matmul(torch.ones(10), threads=3)\n"
+        "if child == 0: os._exit(0 if y.eq(10).all() else 1)\n"
+        "print(os.waitpid(child, 0)[1])"
+    )
+    assert in_a_new_process(code) == "0"
+
+
+@pytest.fixture
+def undecided():
+    """The path is chosen anew in the test, and again after it."""
+    choice.cache_clear()
+    native.cache_clear()
+    yield
+    choice.cache_clear()
+    native.cache_clear()
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_is_forced_by_the_environment(path, monkeypatch, undecided):
+    monkeypatch.setenv(VARIABLE, path.upper())
+    assert runtime().path == path and VARIABLE in runtime().reason
+    matrix = SparseMatrix.from_dense(torch.ones(100, 10))
+    assert isinstance(matrix.product, TorchProduct) == (path == "torch")
+    assert torch.equal(matrix @ torch.ones(10), torch.full((100,), 10.0))
+
+
+def test_a_path_that_is_not_there_is_named(monkeypatch, undecided):
+    monkeypatch.setenv(VARIABLE, "altivec")
+    with pytest.raises(InputError, match="altivec"):
+        runtime()
+    monkeypatch.setattr(module, "extension", lambda: None)
+    with pytest.raises(InputError, match="no native kernels"):
+        SparseMatrix.from_dense(torch.eye(3))
+
+
+def test_without_kernels_torch_multiplies_and_the_log_says_so_once(monkeypatch, caplog, undecided):
+    monkeypatch.setattr(module, "extension", lambda: None)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with caplog.at_level(logging.WARNING):
+        assert runtime().path == "torch" and "C++ compiler" in runtime().reason
+        assert not caplog.records
+        for _ in range(2):
+            matrix = SparseMatrix.from_dense(torch.eye(3))
+            assert torch.equal(matrix @ torch.arange(3.0), torch.arange(3.0))
+    assert isinstance(matrix.product, TorchProduct)
+    assert len(caplog.records) == 1 and "No native kernels" in caplog.text
+
+
+def test_the_live_path_is_told():
+    live = runtime()
+    assert live.path in live.paths and live.paths[0] == "torch"
+    assert live.threads == torch.get_num_threads()
+    assert (extension() is None) == (live.paths == ("torch",))
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("block", BLOCKS)
+def test_memory_is_values_and_16_bit_indices(path, block):
+    dense = pruned(1600, 1600, block, 0.9, "even", 1)
+    matrix = packed(dense, block, path)
+    assert matrix.stored == int((dense != 0).sum())  # no block of random numbers holds a zero
+    if path != "torch":
+        least = matrix.stored * 4 + matrix.stored // math.prod(block) * 2
+        assert least <= matrix.bytes <= 1.04 * least
