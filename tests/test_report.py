@@ -747,3 +747,14 @@ def test_the_committed_study_says_what_its_readme_says():
         [line] = [line for line in readme.splitlines() if f"({seeds})" in line]
         assert f"{mean:.1f} %" in line and f"{hidden} units" in line and f"{rows[0].nonzeros:,}" in line
         assert target is None or f"{100 * target:.0f} %" in line
+
+
+def test_the_committed_sensitivity_study_says_what_its_readme_says():
+    folder = Path(__file__).parent.parent / "recipes" / "spoken"
+    told = (folder / "README.md").read_text().split("how much depends on the schedule?")[1]
+    [star] = stars_of(read_results(folder / "sensitivity.csv"))
+    assert len(star.variations) == 10
+    for variation in star.everything:
+        seeds = ", ".join(f"{rate:.1f}" for rate in variation.values("wer"))
+        [line] = [line for line in told.splitlines() if f"({seeds})" in line]
+        assert f"| {variation.mean('pruned_sparsity'):.1f} % | {variation.mean('wer'):.1f} % (" in line

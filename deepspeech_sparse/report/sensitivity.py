@@ -151,9 +151,10 @@ def star_table(star: Star) -> Table:
     def row(setting: str, variation: Variation) -> tuple[Any, ...]:
         cells: list[Any] = [setting, variation.value, len(variation.results)]
         for field in MEASURES:
+            cells += [variation.mean(field), star.change(variation, field)]
+        for field in MEASURES:
             values = variation.values(field)
-            cells += [variation.mean(field), min(values, default=None), max(values, default=None)]
-        cells += [star.change(variation, field) for field in MEASURES]
+            cells += [min(values, default=None), max(values, default=None)]
         return tuple(cells)
 
     columns = [
@@ -162,8 +163,9 @@ def star_table(star: Star) -> Table:
         Column("runs", str),
     ]
     for word in MEASURES.values():
-        columns += [Column(f"{word} {what}", hundredths) for what in ("%", "lowest", "highest")]
-    columns += [Column(f"{word} change, points", signed) for word in MEASURES.values()]
+        columns += [Column(f"{word} %", hundredths), Column(f"{word} change, points", signed)]
+    for word in MEASURES.values():
+        columns += [Column(f"{word} {what}", hundredths) for what in ("lowest", "highest")]
     rows = [
         row("all" if variation is star.heuristic else variation.setting, variation) for variation in star.everything
     ]
