@@ -15,6 +15,7 @@ from deepspeech_sparse.config import RunConfig, load_config
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.forecast import forecast
 from deepspeech_sparse.pruning import Goal, prunable_weights
+from deepspeech_sparse.pruning.quantile import size_quantile
 from deepspeech_sparse.runs import dense_module
 
 
@@ -58,8 +59,7 @@ def row(config: RunConfig, run: Path, warm_ups: list[int]) -> list[str]:
     if config.pruning.scope != "kind":
         return cells + [""] * (len(warm_ups) + 1)
     # The same threshold as a number, and nobody to say how weights grow.
-    schedule = config.pruning.schedule
-    q = threshold["recurrent"] / overshoot(config, run) if schedule.method == "narang" else threshold["recurrent"]
+    q = size_quantile([config.pruning.pattern.sizes(weight) for weight in dense], goal.percentile)
     aimed = dataclasses.replace(config, pruning=dataclasses.replace(config.pruning, recurrent=Goal(q=q)))
     for steps in (*warm_ups, 0):
         try:
@@ -67,12 +67,6 @@ def row(config: RunConfig, run: Path, warm_ups: list[int]) -> list[str]:
         except InputError:
             cells.append("everything")
     return cells
-
-
-def overshoot(config: RunConfig, run: Path) -> float:
-    """Last threshold per unit of q: the forecast with q = 1 would prune everything, so it is asked with a small one."""
-    small = dataclasses.replace(config, pruning=dataclasses.replace(config.pruning, recurrent=Goal(q=1e-6)))
-    return forecast(small).updates[-1].thresholds["recurrent"] / 1e-6
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from . import __version__
 from .callbacks import load_checkpoint
 from .config import config_from_dict
 from .engine.model_file import Model, load_model, model_bytes, portable, save_model
+from .features import FeaturesConfig
 from .files import refuse_unwritable
 from .model.cost import uses_per_second
 from .pruning import prunable_weights
@@ -140,15 +141,13 @@ def info(model: Path) -> ModelInfo:
         size = len(model_bytes(loaded, loaded.config, loaded.provenance, name=path))
     parameters = list(loaded.network.parameters())
     parts = parts_of(loaded.network)
-    features = loaded.config.features
-    uses = uses_per_second(loaded.network, features.bins, 1 / features.hop)
     return ModelInfo(
         name=model_name(path),
         parameters=sum(parameter.numel() for parameter in parameters),
         nonzeros=sum(int(torch.count_nonzero(parameter)) for parameter in parameters),
         layers=tuple(layers_of(parts)),
         parts=tuple(parts),
-        macs_per_second=sum(part.nonzeros * uses[part.name] for part in parts),
+        macs_per_second=sum(macs_per_second(loaded.network, parts, loaded.config.features).values()),
         bytes=size,
         config=portable(loaded.config),
         provenance=loaded.provenance,
@@ -241,6 +240,15 @@ def parts_of(network: nn.Module) -> list[Part]:
         for gate, rows in zip(gates, parameter.detach().chunk(len(gates))):
             parts.append(Part(name, kind, layer, gate, rows.numel(), int(torch.count_nonzero(rows))))
     return parts
+
+
+def macs_per_second(network: nn.Module, parts: Iterable[Part], features: FeaturesConfig) -> dict[str, float]:
+    """Multiply-accumulates with a non-zero weight per second of audio, by layer; attention's own left out."""
+    uses = uses_per_second(network, features.bins, 1 / features.hop)
+    macs: dict[str, float] = {}
+    for part in parts:
+        macs[part.layer] = macs.get(part.layer, 0.0) + part.nonzeros * uses[part.name]
+    return macs
 
 
 def megabytes(count: int) -> str:

@@ -18,13 +18,12 @@ from rich.table import Table
 from .config import RunConfig, config_to_dict
 from .engine.model_file import Model, model_bytes
 from .errors import InputError
-from .export import Layer, layers_of, megabytes, model_name, parts_of
+from .export import Layer, layers_of, macs_per_second, megabytes, model_name, parts_of
 from .files import refuse_unwritable, write_json, write_whole
 from .journey import journey_of, matrices, spent
-from .model.cost import uses_per_second
 from .pruning import Goal, Pruner, PruningConfig, sparsity
 from .pruning.config import KINDS
-from .pruning.forecast import Update, schedule_words, updates_of
+from .pruning.forecast import Update, schedule_words, thinned, updates_of
 from .pruning.inverse import solved
 from .report.course import course_picture
 from .results import read_results
@@ -91,7 +90,7 @@ class Forecast:
             say(line)
         groups = list(self.updates[-1].thresholds)
         table = Table("step", "epoch", "zeros", *(f"threshold {name}" for name in groups), box=None)
-        for update in few(self.updates):
+        for update in thinned(self.updates, 10):
             thresholds = (f"{update.thresholds[name]:.4g}" if name in update.thresholds else "" for name in groups)
             epoch, zeros = update.step / self.steps * self.epochs, self.sparsity_after(update)
             table.add_row(f"{update.step}", f"{epoch:.1f}", f"{zeros:.1%}", *thresholds)
@@ -117,12 +116,6 @@ class Forecast:
             say(f"{name} has reached {zeros:.2%} zeros; the forecast, {self.sparsity:.2%}, is {points:+.2f} points off")
         if self.wer is not None:
             say(str(self.wer))
-
-
-def few(updates: tuple[Update, ...], count: int = 10) -> list[Update]:
-    """A few updates, evenly spread, the last one among them."""
-    stride = math.ceil(len(updates) / count)
-    return list(updates[::-1][::stride][::-1])
 
 
 def forecast(
@@ -183,10 +176,6 @@ def forecast(
     pruner, updates = follow(pruning)
     network = module.network  # pruned, as the last update has left it
     parts = parts_of(network)
-    uses = uses_per_second(network, config.features.bins, 1 / config.features.hop)
-    macs: dict[str, float] = {}
-    for part in parts:
-        macs[part.layer] = macs.get(part.layer, 0.0) + part.nonzeros * uses[part.name]
     weights = {weight.name: weight.parameter.numel() for weight in pruner.weights}
     parameters = sum(parameter.numel() for parameter in network.parameters())
     nonzeros = parameters - sum(weights.values()) + sum(updates[-1].nonzeros.values())
@@ -200,7 +189,7 @@ def forecast(
         updates=tuple(updates),
         weights=weights,
         layers=tuple(layers_of(parts)),
-        macs=macs,
+        macs=macs_per_second(network, parts, config.features),
         parameters=parameters,
         nonzeros=nonzeros,
         bytes_dense=len(model_bytes(Model(module.front_end, network, config.model, {}), config.model, {})),

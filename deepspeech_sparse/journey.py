@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
 from .config import RunConfig
 from .errors import InputError
 from .export import any_model
-from .runs import dense_module, fresh, quiet_lightning, speech_recognition, training_sample
+from .runs import fresh, quiet_lightning, speech_recognition, trainer_of, training_sample
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,11 @@ def journey_of(config: RunConfig, dense: Path | None, warm_up: int, module: nn.M
         InputError: the dense model has another shape, or the warm-up is longer than the training
     """
     if dense is not None:
-        seed = any_model(dense).provenance.get("seed")
+        model = any_model(dense)
+        seed = model.provenance.get("seed")
         torch.manual_seed(seed if type(seed) is int else config.seed)  # as in `fresh`: the weights it started from
-        start, end = matrices(speech_recognition(config)), matrices(dense_module(dense))
+        start = matrices(speech_recognition(config))
+        end = {f"network.{name}": weight for name, weight in matrices(model.network).items()}
         for name, tensor in start.items():
             if name not in end or end[name].shape != tensor.shape:
                 other = tuple(end[name].shape) if name in end else "missing"
@@ -68,20 +69,7 @@ def warmed_up(config: RunConfig, steps: int) -> nn.Module:
     if config.features.normalise == "global":
         module.front_end.fit(training_sample(data))
     quiet_lightning()
-    trainer = L.Trainer(
-        max_steps=steps,
-        accelerator="auto",
-        devices=1,
-        precision=config.precision,
-        gradient_clip_val=config.optimizer.clip,
-        logger=False,
-        limit_val_batches=0,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        reload_dataloaders_every_n_epochs=1,
-    )
-    trainer.fit(module, data)
+    trainer_of(config, max_steps=steps, logger=False, limit_val_batches=0).fit(module, data)
     return module.cpu()
 
 

@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -58,27 +58,35 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
     out.mkdir(parents=True, exist_ok=True)
     save_config(config, out / "config.yaml")
     quiet_lightning()
-    trainer = L.Trainer(
+    trainer = trainer_of(
+        config,
         default_root_dir=out,
         max_epochs=config.epochs,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        logger=TensorBoardLogger(out, name=None, version="tensorboard"),
+        log_every_n_steps=10,
+    )
+    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    return out
+
+
+def trainer_of(config: RunConfig, **more: Any) -> L.Trainer:
+    """Lightning's trainer as every training of ours wants it, with what `more` says."""
+    return L.Trainer(
         accelerator="auto",
         devices=1,
         precision=config.precision,
         gradient_clip_val=config.optimizer.clip,
         # cuDNN's CTC and atomics are the only non-deterministic parts; on CPU nothing is.
         deterministic="warn",
-        callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
-        logger=TensorBoardLogger(out, name=None, version="tensorboard"),
-        log_every_n_steps=10,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
+        **more,
     )
-    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    return out
 
 
 def fresh(config: RunConfig) -> tuple[SpeechData, SpeechRecognition]:

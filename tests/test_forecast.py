@@ -15,7 +15,7 @@ from deepspeech_sparse.export import info
 from deepspeech_sparse.forecast import forecast
 from deepspeech_sparse.journey import spent
 from deepspeech_sparse.pruning import Blocks, Cubic, Goal, Hard, Iterative, Lottery, Narang, Pruner, PruningConfig
-from deepspeech_sparse.pruning.forecast import RECOVERED, UPDATES, WANDER, Walk, followed, updates_of, without
+from deepspeech_sparse.pruning.forecast import RECOVERED, UPDATES, WANDER, Walk, thinned, updates_of, without
 from deepspeech_sparse.results import Result, write_results
 from deepspeech_sparse.runs import train
 from deepspeech_sparse.wer_curve import Wanted, predicted_wer
@@ -149,9 +149,9 @@ def test_what_has_not_come_above_the_threshold_in_time_is_gone():
 
 def test_long_schedules_are_followed_at_some_updates_and_at_the_last():
     due = list(range(7, 10_007, 10))
-    chosen = followed(due)
+    chosen = thinned(due, UPDATES)
     assert len(chosen) <= UPDATES and chosen[-1] == due[-1] and set(chosen) <= set(due)
-    assert followed(due[:5]) == due[:5]
+    assert thinned(due[:5], UPDATES) == due[:5]
 
 
 def test_the_verb_prints_draws_and_writes(recipe, dense, sparse, tmp_path, capsys):

@@ -162,6 +162,13 @@ class Page(HTMLParser):
         return " ".join(self.paragraphs)
 
 
+def reported(results, folder: Path) -> Path:
+    """The folder of the report on a table on disk."""
+    write_results(folder / "results.csv", results)
+    report(folder / "results.csv", folder / "report")
+    return folder / "report"
+
+
 def page_of(results, folder: Path) -> Page:
     return Page(write_report(results, folder, title="Word error rate against sparsity"))
 
@@ -173,10 +180,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def folder(rows, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("study")
-    write_results(folder / "results.csv", rows)
-    report(folder / "results.csv", folder / "report")
-    return folder / "report"
+    return reported(rows, tmp_path_factory.mktemp("study"))
 
 
 @pytest.fixture(scope="module")
@@ -492,10 +496,7 @@ def varied():
 
 @pytest.fixture(scope="module")
 def varied_folder(varied, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sensitivity")
-    write_results(folder / "results.csv", varied)
-    report(folder / "results.csv", folder / "report")
-    return folder / "report"
+    return reported(varied, tmp_path_factory.mktemp("sensitivity"))
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,9 @@ benchmarks/README.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ from .schedules import NarangThreshold, Rounds, SparsityRamp
 
 WANDER = 0.75
 RECOVERED = 0.2
-UPDATES = 200  # mask updates that a forecast follows; with more, it leaves out evenly spread ones
+UPDATES = 200  # mask updates that a forecast follows; which one came before the last matters little, the last much
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def updates_of(
     """
     updates = []
     walks = {weight.name: Walk(start[weight.name].float(), end[weight.name].float()) for weight in pruner.weights}
-    for step in followed(due_steps(pruner, steps)):
+    for step in thinned(due_steps(pruner, steps), UPDATES):
         for weight in pruner.weights:
             expected = walks[weight.name].at(spent(step))
             weight.parameter.copy_(without(expected, pruner.pruned.get(weight.name)))
@@ -97,10 +98,10 @@ def due_steps(pruner: Pruner, steps: int) -> list[int]:
     return [step for step in range(1, steps + 1) if any(schedule(step) is not None for schedule in schedules)]
 
 
-def followed(due: list[int]) -> list[int]:
-    """At most `UPDATES` of them, the last one among them: which one came before matters little, which is last much."""
-    stride = max(1, math.ceil(len(due) / UPDATES))
-    return due[::-1][::stride][::-1]
+def thinned(items: Sequence[Any], count: int) -> list[Any]:
+    """At most `count` of them, evenly spread; the last is kept, the first need not be."""
+    stride = max(1, math.ceil(len(items) / count))
+    return list(items[::-1][::stride][::-1])
 
 
 def without(weights: Tensor, pruned: Tensor | None) -> Tensor:
