@@ -52,11 +52,16 @@ public:
     int64_t stored() const { return int64_t(value_.size()); }
     int64_t bytes() const;
 
+    // For those that bring threads of their own: the product of a panel of x, (padded_columns(), width) with a width of
+    // kWidths, and units [begin, end), which are slices or block rows.
+    void product(const Kernels&, int width, int64_t begin, int64_t end, const float* x, Output y) const;
+    int64_t units() const { return int64_t(start_.size()) - 1; }
+    int64_t boundary(int part, int parts) const;  // first unit of a part, for parts with about equally many entries
+    int64_t padded_columns() const { return padded_columns_; }
+
 private:
     void pack_single(const Source& source);
     void pack_blocks(const Source& source);
-    int64_t boundary(int part, int parts) const;
-    void product(const Kernels&, int width, int64_t begin, int64_t end, const float* x, Output y) const;
 
     int64_t rows_, columns_;
     int block_rows_, block_columns_;

@@ -4,6 +4,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "bindings.h"
 #include "matrix.h"
 #include "paths.h"
 
@@ -51,6 +52,7 @@ NB_MODULE(_kernels, m) {
         .def("multiply", &multiply, "x"_a.noconvert(), "y"_a.noconvert(), "threads"_a)
         .def_prop_ro("stored", &Matrix::stored)
         .def_prop_ro("bytes", &Matrix::bytes);
+    bind_recurrence(m);
     m.def("paths", [] {
         std::vector<std::string> names;
         for (const sparse::Kernels* kernels : sparse::paths()) names.push_back(kernels->name);

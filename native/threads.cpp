@@ -18,14 +18,6 @@ namespace {
 // waking a sleeper takes tens of them.
 constexpr auto kLookOut = std::chrono::microseconds(50);
 
-// A moment of waiting. On a busy machine the one that is waited for may need this very core: it is offered.
-void breathe() {
-#if defined(__x86_64__)
-    for (int i = 0; i < 32; ++i) __builtin_ia32_pause();
-#endif
-    std::this_thread::yield();
-}
-
 class Team {
 public:
     void run(int parts, const std::function<void(int)>& work) {
@@ -93,6 +85,13 @@ Team& the_team() {
 }
 
 }  // namespace
+
+void breathe() {
+#if defined(__x86_64__)
+    for (int i = 0; i < 32; ++i) __builtin_ia32_pause();
+#endif
+    std::this_thread::yield();
+}
 
 void in_parallel(int parts, const std::function<void(int)>& work) {
     if (parts <= 1) {

@@ -9,4 +9,7 @@ namespace sparse {
 // runs without touching any of this. Callers take turns. `work` must not throw.
 void in_parallel(int parts, const std::function<void(int)>& work);
 
+// A moment of waiting. On a busy machine the one that is waited for may need this very core: it is offered.
+void breathe();
+
 }  // namespace sparse

@@ -1,0 +1,78 @@
+// Recurrence for Python. engine/recurrent.py is its only user and says what it means.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "bindings.h"
+#include "paths.h"
+#include "recurrence.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+template <class T>
+using Vector = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Input = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Result = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+sparse::Array<float> copied(const Vector<float>& vector) { return {vector.data(), vector.data() + vector.size()}; }
+
+// A recurrence and the Python objects whose matrices it reads.
+struct Layer {
+    sparse::Recurrence recurrence;
+    std::vector<nb::object> matrices;
+};
+
+sparse::Cell cell_of(const std::string& name) {
+    const char* const names[] = {"rnn", "gru", "lstm", "clipped_rnn"};  // in the order of Cell
+    for (int i = 0; i < 4; ++i) {
+        if (name == names[i]) return sparse::Cell(i);
+    }
+    throw nb::value_error(("no cell '" + name + "': rnn, gru, lstm and clipped_rnn are known").c_str());
+}
+
+
+// Each part is a direction: input matrix, recurrent matrix, scale, shift, bias.
+void construct(Layer* self, const std::string& cell, bool sum, nb::list parts) {
+    std::vector<sparse::Direction> directions;
+    std::vector<nb::object> matrices;
+    for (nb::handle handle : parts) {
+        nb::tuple part = nb::cast<nb::tuple>(handle);
+        if (part.size() != 5) throw nb::value_error("a direction: two matrices, scale, shift and bias");
+        const auto matrix = [&](int i) {
+            matrices.push_back(nb::borrow(part[i]));
+            return nb::cast<const sparse::Matrix*>(matrices.back());
+        };
+        const auto vector = [&](int i) { return copied(nb::cast<Vector<float>>(part[i], false)); };
+        directions.push_back({matrix(0), matrix(1), vector(2), vector(3), vector(4)});
+    }
+    new (self) Layer{sparse::Recurrence(cell_of(cell), sum, std::move(directions)), std::move(matrices)};
+}
+
+void run(const Layer& self, Input x, Vector<int64_t> counts, Result y, int threads) {
+    const sparse::Recurrence& recurrence = self.recurrence;
+    if (int64_t(x.shape(1)) != recurrence.features() || int64_t(y.shape(1)) != recurrence.outputs() ||
+        x.shape(0) != y.shape(0)) {
+        const auto shape = [](const auto& a) {
+            return "(" + std::to_string(a.shape(0)) + ", " + std::to_string(a.shape(1)) + ")";
+        };
+        throw nb::value_error(("x " + shape(x) + " into y " + shape(y) + ": (frames, " +
+                               std::to_string(recurrence.features()) + ") and (frames, " +
+                               std::to_string(recurrence.outputs()) + ") fit").c_str());
+    }
+    if (threads < 1 || threads > 1024) throw nb::value_error(("threads: " + std::to_string(threads)).c_str());
+    sparse::check_counts(counts.data(), int64_t(counts.size()), int64_t(x.shape(0)));
+    nb::gil_scoped_release released;
+    recurrence.run(sparse::active(), x.data(), counts.data(), int64_t(counts.size()), y.data(), threads);
+}
+
+}  // namespace
+
+void bind_recurrence(nb::module_& m) {
+    nb::class_<Layer>(m, "Recurrence")
+        .def("__init__", &construct, "cell"_a, "sum"_a, "directions"_a)
+        .def("run", &run, "x"_a.noconvert(), "counts"_a.noconvert(), "y"_a.noconvert(), "threads"_a);
+}
