@@ -72,6 +72,8 @@ class SparseNetwork:
 
     def convolve(self, x: Tensor, threads: int) -> Tensor:
         """One utterance through the convolutions: (T, F) -> (T', C * F')."""
+        if not len(x):  # no convolution is defined for it
+            return x.new_zeros(0, self.layers[0][1].features)
         x = x.t()[None]  # channels, bins, frames
         for convolution in self.convolutions:
             x = convolution(x, threads)
