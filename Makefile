@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint format bench clean
+.PHONY: setup demo test lint format bench fuzz clean
 
 setup: $(READY)
 
@@ -31,6 +31,16 @@ format: setup
 bench: setup
 	$(BIN)/python benchmarks/pruning_overhead.py
 	$(BIN)/python benchmarks/sparse_products.py
+
+# Ten minutes of hostile input under the sanitizers; needs g++. FUZZ_SECONDS=60 for less.
+FUZZ := build/sanitized
+fuzz: setup
+	$(BIN)/python -m pip install --quiet nanobind
+	cmake -S . -B $(FUZZ) -DSPARSE_SANITIZE=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
+		-Dnanobind_DIR=$$($(BIN)/python -m nanobind --cmake_dir)
+	cmake --build $(FUZZ) --parallel 2
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+		$(BIN)/python tests/fuzz.py --seconds $(or $(FUZZ_SECONDS),600) --kernels $$(echo $(FUZZ)/_kernels*.so)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -39,14 +39,23 @@ sparse::Cell cell_of(const std::string& name) {
 void construct(Layer* self, const std::string& cell, bool sum, nb::list parts) {
     std::vector<sparse::Direction> directions;
     std::vector<nb::object> matrices;
-    for (nb::handle handle : parts) {
-        nb::tuple part = nb::cast<nb::tuple>(handle);
-        if (part.size() != 5) throw nb::value_error("a direction: two matrices, scale, shift and bias");
+    for (nb::handle part : parts) {
+        if (!nb::isinstance<nb::tuple>(part) || nb::len(part) != 5) {
+            throw nb::type_error("a direction is a tuple of two matrices, scale, shift and bias");
+        }
         const auto matrix = [&](int i) {
             matrices.push_back(nb::borrow(part[i]));
-            return nb::cast<const sparse::Matrix*>(matrices.back());
+            const sparse::Matrix* here = nullptr;
+            if (!nb::try_cast(matrices.back(), here) || !here) throw nb::type_error("a direction begins with two matrices");
+            return here;
         };
-        const auto vector = [&](int i) { return copied(nb::cast<Vector<float>>(part[i], false)); };
+        const auto vector = [&](int i) {
+            Vector<float> here;
+            if (!nb::try_cast(part[i], here, false) || !here.is_valid()) {
+                throw nb::type_error("scale, shift and bias are vectors of float32");
+            }
+            return copied(here);
+        };
         directions.push_back({matrix(0), matrix(1), vector(2), vector(3), vector(4)});
     }
     new (self) Layer{sparse::Recurrence(cell_of(cell), sum, std::move(directions)), std::move(matrices)};

@@ -1,0 +1,183 @@
+"""Hostile input for the native kernels and the model file, for as long as one likes: `make fuzz` runs it with the address
+and undefined-behaviour sanitizers, and any complaint of theirs ends it.
+
+Each case has a seed: `python tests/fuzz.py --case SEED` repeats it. What a case may do is succeed, or raise ValueError or
+TypeError (kernels) or InputError (files); everything else is a finding. Not collected by pytest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ODD = (0, 1, -1, 2, 3, 7, 15, 16, 17, 255, 65_535, 65_536, 65_537, 2**31 - 1, 2**31, 2**32, 2**62, 2**63 - 1, -(2**63))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--case", type=int, help="repeat this one alone")
+    parser.add_argument("--seed", type=int, default=0, help="of the first case")
+    parser.add_argument("--kernels", type=Path, help="the extension module to fuzz, e.g. one with sanitizers")
+    arguments = parser.parse_args()
+    if arguments.kernels:
+        use_kernels(arguments.kernels)
+    targets = fuzz_targets()
+    if arguments.case is not None:
+        run_case(targets, arguments.case)
+        return
+    counts = dict.fromkeys(targets, 0)
+    refused = dict.fromkeys(targets, 0)
+    case, started = arguments.seed, time.monotonic()
+    while time.monotonic() - started < arguments.seconds:
+        print(f"\rcase {case}", end="", file=sys.stderr, flush=True)  # what a crash leaves on the screen
+        name, accepted = run_case(targets, case)
+        counts[name] += 1
+        refused[name] += not accepted
+        case += 1
+    for name, count in counts.items():
+        print(f"{name}: {count} cases, {refused[name]} refused")
+
+
+def use_kernels(path: Path) -> None:
+    """Have the package find this extension module in place of the installed one."""
+    name = "deepspeech_sparse.engine._kernels"
+    spec = importlib.util.spec_from_file_location(name, path)
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+
+
+def run_case(targets: dict[str, Callable], seed: int) -> tuple[str, bool]:
+    """Whether the input was accepted."""
+    draw = random.Random(seed)
+    name = draw.choices(list(targets), weights=[target.weight for target in targets.values()])[0]
+    try:
+        targets[name](draw)
+    except targets[name].refusals:
+        return name, False
+    return name, True
+
+
+class Target:
+    """Something that eats hostile input."""
+
+    def __init__(self, function: Callable[[random.Random], None], refusals: tuple[type, ...], weight: float) -> None:
+        self.function, self.refusals, self.weight = function, refusals, weight
+
+    def __call__(self, draw: random.Random) -> None:
+        self.function(draw)
+
+
+def fuzz_targets() -> dict[str, Target]:
+    from deepspeech_sparse.engine.runtime import native
+
+    kernels = native()
+    if kernels is None:
+        sys.exit("no native kernels to fuzz: install a C++ compiler, then the package again")
+    border = (ValueError, TypeError, OverflowError)
+    return {
+        "matrix": Target(lambda draw: matrix_case(kernels, draw), border, 4),
+        "recurrence": Target(lambda draw: recurrence_case(kernels, draw), border, 2),
+    }
+
+
+def spoiled(value: int, draw: random.Random) -> int:
+    """Mostly the value, sometimes another."""
+    return value if draw.random() < 0.98 else draw.choice(ODD) if draw.random() < 0.7 else value + draw.choice((-1, 1))
+
+
+def spoiled_array(array: np.ndarray, draw: random.Random) -> np.ndarray:
+    """Mostly the array, sometimes one with other values, another length or another type."""
+    if draw.random() < 0.96:
+        return array
+    array = array.copy()
+    kind = draw.randrange(5)
+    if kind == 0 and array.size:
+        array.flat[draw.randrange(array.size)] = draw.choice(ODD) if array.dtype.kind == "i" else float("nan")
+    elif kind == 1:
+        array = array[: draw.randrange(array.size + 1)]
+    elif kind == 2:
+        array = np.concatenate([array.ravel(), array.ravel()[:1]])
+    elif kind == 3 and array.size > 1:
+        first, second = draw.sample(range(array.size), 2)
+        array.flat[first], array.flat[second] = array.flat[second], array.flat[first]
+    else:
+        array = array.astype(draw.choice(["f4", "f8", "i4", "i8", "u2"]))
+    return array
+
+
+def matrix_of(
+    kernels, rows: int, columns: int, block: tuple[int, int], density: float, draw: random.Random, spoil=True
+):
+    """A native matrix of random entries; with `spoil` from arguments that may be wrong."""
+    random_ = np.random.default_rng(draw.getrandbits(32))
+    down, across = -(-rows // block[0]), -(-columns // block[1])
+    kept = random_.random((down, across)) < density
+    arrays = [
+        np.concatenate([[0], kept.sum(1).cumsum()]).astype("i8"),
+        np.nonzero(kept)[1].astype("i8"),
+        random_.standard_normal(int(kept.sum()) * block[0] * block[1]).astype("f4"),
+    ]
+    numbers = [rows, columns, *block]
+    if spoil:
+        arrays = [spoiled_array(array, draw) for array in arrays]
+        numbers = [spoiled(number, draw) for number in numbers]
+    return kernels.Matrix(*numbers, *arrays)
+
+
+def random_block(draw: random.Random) -> tuple[int, int]:
+    return draw.choice([(1, 1), (1, 1), (8, 1), (16, 1), (4, 4)])
+
+
+def matrix_case(kernels, draw: random.Random) -> None:
+    kernels.select(draw.choice(kernels.paths()))
+    rows, columns = draw.randint(0, 90), draw.randint(0, 90)
+    matrix = matrix_of(kernels, rows, columns, random_block(draw), draw.choice([0, 0.1, 0.5, 1]), draw)
+    for _ in range(3):
+        batch = draw.choice([1, 2, 4, 5, 8, 9, 16, 17, 33])
+        x = np.ones((spoiled(columns, draw) % 100, batch), "f4")
+        y = np.empty((spoiled(rows, draw) % 100, batch), "f4")
+        matrix.multiply(spoiled_array(x, draw), spoiled_array(y, draw), spoiled(draw.randint(1, 3), draw))
+
+
+def recurrence_case(kernels, draw: random.Random) -> None:
+    kernels.select(draw.choice(kernels.paths()))
+    cell = draw.choice(["rnn", "gru", "lstm", "clipped_rnn", "elman"])
+    gates = {"gru": 3, "lstm": 4}.get(cell, 1)
+    hidden, features = draw.randint(1, 40), draw.randint(1, 40)
+    parts = []
+    for _ in range(spoiled(draw.choice([1, 2]), draw) % 4):
+        rows, units = spoiled(gates * hidden, draw) % 200, spoiled(hidden, draw) % 200
+        vectors = [
+            np.zeros(draw.choice([0, rows]), "f4"),
+            np.zeros(rows, "f4"),
+            np.zeros(hidden * (cell == "gru"), "f4"),
+        ]
+        parts.append(
+            (
+                matrix_of(kernels, rows, features, random_block(draw), 0.3, draw, spoil=False),
+                matrix_of(kernels, rows, units, random_block(draw), 0.3, draw, spoil=False),
+                *(spoiled_array(vector, draw) for vector in vectors),
+            )
+        )
+    side_by_side = draw.random() < 0.5
+    layer = kernels.Recurrence(cell, not side_by_side, parts)
+    lengths = [draw.randint(1, 30) for _ in range(draw.choice([1, 2, 5, 17, 33]))]
+    counts = np.array([sum(length > time for length in lengths) for time in range(max(lengths))], "i8")
+    x = np.ones((sum(lengths), features), "f4")
+    y = np.empty((spoiled(sum(lengths), draw) % 1000, hidden * (len(parts) if side_by_side else 1)), "f4")
+    layer.run(
+        spoiled_array(x, draw), spoiled_array(counts, draw), spoiled_array(y, draw), spoiled(draw.randint(1, 5), draw)
+    )
+
+
+if __name__ == "__main__":
+    main()
