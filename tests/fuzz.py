@@ -1,8 +1,8 @@
-"""Hostile input for the native kernels and the model file, for as long as one likes: `make fuzz` runs it with the address
-and undefined-behaviour sanitizers, and any complaint of theirs ends it.
+"""Hostile input for the native kernels and the model file, for as long as one likes.
 
-Each case has a seed: `python tests/fuzz.py --case SEED` repeats it. What a case may do is succeed, or raise ValueError or
-TypeError (kernels) or InputError (files); everything else is a finding. Not collected by pytest.
+`make fuzz` runs it with the address and undefined-behaviour sanitizers, and any complaint of theirs ends it. Each case
+has a seed: `python tests/fuzz.py --case SEED` repeats it. What a case may do is succeed, or raise ValueError or TypeError
+(kernels) or InputError (files); everything else is a finding. Not collected by pytest.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import argparse
 import importlib.util
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -140,7 +139,7 @@ def random_block(draw: random.Random) -> tuple[int, int]:
 def matrix_case(kernels, draw: random.Random) -> None:
     kernels.select(draw.choice(kernels.paths()))
     rows, columns = draw.randint(0, 90), draw.randint(0, 90)
-    matrix = matrix_of(kernels, rows, columns, random_block(draw), draw.choice([0, 0.1, 0.5, 1]), draw)
+    matrix = matrix_of(kernels, rows, columns, random_block(draw), draw.choice([0, 0.1, 0.5, 1]), draw, spoil=True)
     for _ in range(3):
         batch = draw.choice([1, 2, 4, 5, 8, 9, 16, 17, 33])
         x = np.ones((spoiled(columns, draw) % 100, batch), "f4")
@@ -165,7 +164,7 @@ def recurrence_case(kernels, draw: random.Random) -> None:
             (
                 matrix_of(kernels, rows, features, random_block(draw), 0.3, draw, spoil=False),
                 matrix_of(kernels, rows, units, random_block(draw), 0.3, draw, spoil=False),
-                *(spoiled_array(vector, draw) for vector in vectors),
+                *(spoiled_array(np.zeros(size, "f4"), draw) for size in sizes),
             )
         )
     side_by_side = draw.random() < 0.5
