@@ -1,8 +1,8 @@
 """Hostile input for the native kernels and the model file, for as long as one likes.
 
 `make fuzz` runs it with the address and undefined-behaviour sanitizers, and any complaint of theirs ends it. Each case
-has a seed: `python tests/fuzz.py --case SEED` repeats it. What a case may do is succeed, or raise ValueError or TypeError
-(kernels) or InputError (files); everything else is a finding. Not collected by pytest.
+has a seed: `python tests/fuzz.py --case SEED` repeats it. What a case may do is succeed, or raise ValueError or
+TypeError (kernels) or InputError (files); everything else is a finding. Not collected by pytest.
 """
 
 from __future__ import annotations
@@ -155,11 +155,7 @@ def recurrence_case(kernels, draw: random.Random) -> None:
     parts = []
     for _ in range(spoiled(draw.choice([1, 2]), draw) % 4):
         rows, units = spoiled(gates * hidden, draw) % 200, spoiled(hidden, draw) % 200
-        vectors = [
-            np.zeros(draw.choice([0, rows]), "f4"),
-            np.zeros(rows, "f4"),
-            np.zeros(hidden * (cell == "gru"), "f4"),
-        ]
+        sizes = (draw.choice([0, rows]), rows, hidden * (cell == "gru"))  # scale, shift, bias
         parts.append(
             (
                 matrix_of(kernels, rows, features, random_block(draw), 0.3, draw, spoil=False),
