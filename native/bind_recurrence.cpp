@@ -1,6 +1,5 @@
 // Recurrence for Python. engine/recurrent.py is its only user and says what it means.
 #include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -13,12 +12,7 @@ using namespace nb::literals;
 
 namespace {
 
-template <class T>
-using Vector = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Input = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Result = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
-sparse::Array<float> copied(const Vector<float>& vector) { return {vector.data(), vector.data() + vector.size()}; }
+sparse::Array<float> copied(const VectorArgument<float>& vector) { return {vector.data(), vector.data() + vector.size()}; }
 
 // A recurrence and the Python objects whose matrices it reads.
 struct Layer {
@@ -50,7 +44,7 @@ void construct(Layer* self, const std::string& cell, bool sum, nb::list parts) {
             return here;
         };
         const auto vector = [&](int i) {
-            Vector<float> here;
+            VectorArgument<float> here;
             if (!nb::try_cast(part[i], here, false) || !here.is_valid()) {
                 throw nb::type_error("scale, shift and bias are vectors of float32");
             }
@@ -61,14 +55,11 @@ void construct(Layer* self, const std::string& cell, bool sum, nb::list parts) {
     new (self) Layer{sparse::Recurrence(cell_of(cell), sum, std::move(directions)), std::move(matrices)};
 }
 
-void run(const Layer& self, Input x, Vector<int64_t> counts, Result y, int threads) {
+void run(const Layer& self, Input x, VectorArgument<int64_t> counts, Result y, int threads) {
     const sparse::Recurrence& recurrence = self.recurrence;
-    if (int64_t(x.shape(1)) != recurrence.features() || int64_t(y.shape(1)) != recurrence.outputs() ||
+    if (x.ndim() != 2 || y.ndim() != 2 || int64_t(x.shape(1)) != recurrence.features() || int64_t(y.shape(1)) != recurrence.outputs() ||
         x.shape(0) != y.shape(0)) {
-        const auto shape = [](const auto& a) {
-            return "(" + std::to_string(a.shape(0)) + ", " + std::to_string(a.shape(1)) + ")";
-        };
-        throw nb::value_error(("x " + shape(x) + " into y " + shape(y) + ": (frames, " +
+        throw nb::value_error(("x " + shape_of(x) + " into y " + shape_of(y) + ": (frames, " +
                                std::to_string(recurrence.features()) + ") and (frames, " +
                                std::to_string(recurrence.outputs()) + ") fit").c_str());
     }

@@ -1,6 +1,24 @@
-// The border to Python, class by class.
+// The border to Python, one file per class: bind_*.cpp.
 #pragma once
 
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
 
+#include <string>
+
+// Arrays as they cross the border: NumPy's, on the CPU, without gaps.
+template <class T>
+using VectorArgument = nanobind::ndarray<const T, nanobind::ndim<1>, nanobind::c_contig, nanobind::device::cpu>;
+using Input = nanobind::ndarray<const float, nanobind::c_contig, nanobind::device::cpu>;
+using Result = nanobind::ndarray<float, nanobind::c_contig, nanobind::device::cpu>;
+
+// "(3, 4)", for messages.
+template <class Array>
+std::string shape_of(const Array& array) {
+    std::string text = "(";
+    for (size_t i = 0; i < array.ndim(); ++i) text += (i ? ", " : "") + std::to_string(array.shape(i));
+    return text + ")";
+}
+
+void bind_matrix(nanobind::module_& m);
 void bind_recurrence(nanobind::module_& m);

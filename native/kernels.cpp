@@ -2,7 +2,9 @@
 #include "kernels.h"
 
 #include "blocks.h"
+#include "squares.h"
 #include "step.h"
+#include "transpose.h"
 #include "unstructured.h"
 
 #define SPARSE_TEXT(name) #name
@@ -11,16 +13,22 @@
 namespace sparse {
 namespace SPARSE_PATH {
 
-#define SPARSE_KERNELS(name, X) \
+#define SPARSE_COLUMNS(Columns, R, T) \
+    {columns_vector<Columns, R, T>, columns_panel<Columns, R, 4, T>, columns_panel<Columns, R, 8, T>, \
+     columns_panel<Columns, R, 16, T>}
+
+#define SPARSE_PRODUCTS(X, T) \
     { \
-        name, \
-        {unstructured_vector<X>, unstructured_panel<4>, unstructured_panel<8>, unstructured_panel<16>}, \
-        {columns_vector<8>, columns_panel<8, 4>, columns_panel<8, 8>, columns_panel<8, 16>}, \
-        {columns_vector<16>, columns_panel<16, 4>, columns_panel<16, 8>, columns_panel<16, 16>}, \
-        {squares_vector, squares_panel<4>, squares_panel<8>, squares_panel<16>}, \
-        {step<Rnn>, step<Gru>, step<Lstm>, step<ClippedRnn>}, \
-        transpose, \
+        {unstructured_vector<X, T>, unstructured_panel<4, T>, unstructured_panel<8, T>, unstructured_panel<16, T>}, \
+        SPARSE_COLUMNS(Listed, 8, T), \
+        SPARSE_COLUMNS(Listed, 16, T), \
+        {squares_vector<T>, squares_panel<4, T>, squares_panel<8, T>, squares_panel<16, T>}, \
+        SPARSE_COLUMNS(Counted, 16, T), \
     }
+
+#define SPARSE_KERNELS(name, X) \
+    {name, SPARSE_PRODUCTS(X, float), SPARSE_PRODUCTS(X, Half), SPARSE_PRODUCTS(X, int8_t), transpose, \
+     {step<Rnn>, step<Gru>, step<Lstm>, step<ClippedRnn>}}
 
 extern const Kernels kernels;
 const Kernels kernels = SPARSE_KERNELS(SPARSE_STRING(SPARSE_PATH), Loads);

@@ -7,23 +7,36 @@
 namespace sparse {
 
 // A product takes a panel of x, (columns, width) without gaps, and units [begin, end): slices, or block rows.
-using UnstructuredProduct = void (*)(const Unstructured&, int64_t begin, int64_t end, const float* x, Output);
-using BlockProduct = void (*)(const Blocks&, int64_t begin, int64_t end, const float* x, Output);
-
-// to (columns, rows) = from (rows, columns), each with its own floats from one row to the next.
-using Transpose = void (*)(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to,
-                           int64_t to_stride);
+template <class T>
+using UnstructuredProduct = void (*)(const Unstructured<T>&, int64_t begin, int64_t end, const float* x, Output);
+template <class T>
+using BlockProduct = void (*)(const Blocks<T>&, int64_t begin, int64_t end, const float* x, Output);
 
 constexpr int kWidths[] = {1, 4, 8, 16};  // of a panel; the index into the arrays below
+constexpr int kWidest = 16;
+
+template <class T>
+struct Products {
+    UnstructuredProduct<T> unstructured[4];
+    BlockProduct<T> blocks_8x1[4];
+    BlockProduct<T> blocks_16x1[4];
+    BlockProduct<T> blocks_4x4[4];
+    BlockProduct<T> dense[4];
+};
 
 struct Kernels {
     const char* name;
-    UnstructuredProduct unstructured[4];
-    BlockProduct blocks_8x1[4];
-    BlockProduct blocks_16x1[4];
-    BlockProduct blocks_4x4[4];
+    Products<float> float32;
+    Products<Half> float16;
+    Products<int8_t> int8;
+    // to[column * to_stride + row] = from[row * from_stride + column]
+    void (*transpose)(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to,
+                      int64_t to_stride);
     StepFunction steps[4];  // by Cell
-    Transpose transpose;
 };
+
+inline const Products<float>& products_of(const Kernels& kernels, float) { return kernels.float32; }
+inline const Products<Half>& products_of(const Kernels& kernels, Half) { return kernels.float16; }
+inline const Products<int8_t>& products_of(const Kernels& kernels, int8_t) { return kernels.int8; }
 
 }  // namespace sparse

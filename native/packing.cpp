@@ -1,4 +1,4 @@
-// From compressed sparse rows to the layouts of layout.h. Everything the kernels rely on is checked here, once.
+// From compressed sparse rows, or all values, to the layouts of layout.h. Everything the kernels rely on is checked here, once.
 #include <algorithm>
 #include <numeric>
 
@@ -8,19 +8,36 @@ namespace sparse {
 namespace {
 
 constexpr int64_t kMostColumns = 65536;  // 16-bit indices
-constexpr int64_t kMostRows = int64_t(1) << 32;
+constexpr int64_t kMost = int64_t(1) << 31;  // of rows and columns: their product is a number
 
 [[noreturn]] void refuse(const std::string& why) { throw std::invalid_argument(why); }
 
 std::string text(int64_t number) { return std::to_string(number); }
 
-void check(const Source& s) {
+void check_sizes(const Source& s) {
+    if (s.rows < 0 || s.columns < 0 || s.rows > kMost || s.columns > kMost) {
+        refuse("a matrix of " + text(s.rows) + "x" + text(s.columns) + ": 0 to " + text(kMost) +
+               " rows and columns are possible");
+    }
+    const bool scaled = std::holds_alternative<const int8_t*>(s.values);
+    if (int64_t(s.scales_size) != (scaled ? s.rows : 0)) {
+        refuse(text(int64_t(s.scales_size)) + " scales for " + text(s.rows) + " rows of " +
+               (scaled ? "int8: one each is needed" : "floats: none are needed"));
+    }
+}
+
+void check_dense(const Source& s) {
+    const int64_t wanted = (s.rows + kLanes - 1) / kLanes * kLanes * s.columns;
+    if (int64_t(s.values_size) != wanted) {
+        refuse(text(int64_t(s.values_size)) + " values for a dense matrix of " + text(s.rows) + "x" + text(s.columns) +
+               ": whole blocks of 16 rows need " + text(wanted));
+    }
+}
+
+void check_blocks(const Source& s) {
     const bool known = (s.block_columns == 1 && (s.block_rows == 1 || s.block_rows == 8 || s.block_rows == 16)) ||
                        (s.block_rows == 4 && s.block_columns == 4);
     if (!known) refuse("blocks of " + text(s.block_rows) + "x" + text(s.block_columns) + ": not 1x1, 8x1, 16x1 or 4x4");
-    if (s.rows < 0 || s.columns < 0 || s.rows > kMostRows) {
-        refuse("a matrix of " + text(s.rows) + "x" + text(s.columns) + ": 0 to " + text(kMostRows) + " rows are possible");
-    }
     if (s.columns > kMostColumns) {
         refuse("a matrix of " + text(s.columns) + " columns: at most " + text(kMostColumns) + " have 16-bit indices");
     }
@@ -59,18 +76,22 @@ void check(const Source& s) {
 Matrix::Matrix(const Source& source)
     : rows_(source.rows),
       columns_(source.columns),
-      block_rows_(source.block_rows),
-      block_columns_(source.block_columns) {
-    check(source);
+      dense_(source.dense),
+      block_rows_(source.dense ? kLanes : source.block_rows),
+      block_columns_(source.dense ? 1 : source.block_columns) {
+    check_sizes(source);
+    dense_ ? check_dense(source) : check_blocks(source);
     padded_columns_ = (columns_ + block_columns_ - 1) / block_columns_ * block_columns_;
+    scale_.assign(source.scales, source.scales + source.scales_size);
     if (block_rows_ == 1) {
-        pack_single(source);
+        std::visit([&](auto values) { pack_single(source, values); }, source.values);
     } else {
         pack_blocks(source);
     }
 }
 
-void Matrix::pack_single(const Source& s) {
+template <class T>
+void Matrix::pack_single(const Source& s, const T* values) {
     std::vector<int64_t> order(rows_);
     std::iota(order.begin(), order.end(), 0);
     const auto entries = [&](int64_t row) { return s.starts[row + 1] - s.starts[row]; };
@@ -81,11 +102,12 @@ void Matrix::pack_single(const Source& s) {
     steps_.assign(slices, 0);
     rest_.assign(slices * kLanes, 0);
     row_.assign(slices * kLanes, -1);
+    Array<T>& value = value_.emplace<Array<T>>();
     column_.reserve(s.indices_size);
-    value_.reserve(s.indices_size);
+    value.reserve(s.indices_size);
     const auto add = [&](int64_t entry) {
         column_.push_back(uint16_t(s.indices[entry]));
-        value_.push_back(s.values[entry]);
+        value.push_back(values[entry]);
     };
     for (int64_t slice = 0; slice < slices; ++slice) {
         const int64_t first = slice * kLanes;
@@ -102,20 +124,35 @@ void Matrix::pack_single(const Source& s) {
             rest_[first + lane] = uint32_t(entries(row) - steps);
             for (int64_t entry = s.starts[row] + steps; entry < s.starts[row + 1]; ++entry) add(entry);
         }
-        start_[slice + 1] = int64_t(value_.size());
+        start_[slice + 1] = int64_t(value.size());
     }
 }
 
 void Matrix::pack_blocks(const Source& s) {
-    start_.assign(s.starts, s.starts + s.starts_size);
-    column_.resize(s.indices_size);
-    std::transform(s.indices, s.indices + s.indices_size, column_.begin(), [](int64_t i) { return uint16_t(i); });
-    value_.assign(s.values, s.values + s.values_size);
+    if (dense_) {
+        for (int64_t unit = 0; unit <= (rows_ + kLanes - 1) / kLanes; ++unit) start_.push_back(unit * columns_);
+    } else {
+        start_.assign(s.starts, s.starts + s.starts_size);
+        column_.resize(s.indices_size);
+        std::transform(s.indices, s.indices + s.indices_size, column_.begin(), [](int64_t i) { return uint16_t(i); });
+    }
+    std::visit(
+        [&](auto values) {
+            using T = std::remove_const_t<std::remove_pointer_t<decltype(values)>>;
+            value_.emplace<Array<T>>(values, values + s.values_size);
+        },
+        s.values);
+}
+
+int64_t Matrix::stored() const {
+    if (dense_) return rows_ * columns_;
+    return std::visit([](const auto& value) { return int64_t(value.size()); }, value_);
 }
 
 int64_t Matrix::bytes() const {
-    return int64_t(start_.size() * sizeof(int64_t) + steps_.size() * sizeof(uint32_t) + rest_.size() * sizeof(uint32_t) +
-                   row_.size() * sizeof(int64_t) + column_.size() * sizeof(uint16_t) + value_.size() * sizeof(float));
+    const auto size = [](const auto& array) { return int64_t(array.size() * sizeof(array[0])); };
+    return size(start_) + size(steps_) + size(rest_) + size(row_) + size(column_) + size(scale_) +
+           std::visit(size, value_);
 }
 
 }  // namespace sparse

@@ -31,13 +31,13 @@ std::vector<const Kernels*> paths() {
 #endif
     // These also ask the operating system whether it keeps the wide registers.
 #ifdef SPARSE_HAS_AVX2
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
         usable.insert(usable.end(), {&avx2::kernels, &avx2::gathers});
     }
 #endif
 #ifdef SPARSE_HAS_AVX512
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma")) {
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
         usable.insert(usable.end(), {&avx512::kernels, &avx512::gathers});
     }
 #endif
@@ -72,8 +72,8 @@ const Kernels* fastest() {
     }
     const std::vector<float> values(indices.size(), 1.f), x(kColumns, 1.f);
     std::vector<float> y(kRows);
-    const Matrix matrix({kRows, kColumns, 1, 1, starts.data(), starts.size(), indices.data(), indices.size(),
-                         values.data(), values.size()});
+    const Matrix matrix({kRows, kColumns, false, 1, 1, starts.data(), starts.size(), indices.data(), indices.size(),
+                         values.data(), values.size(), nullptr, 0});
     const Kernels *loads = usable[usable.size() - 2], *gathers = usable.back();
     return seconds(*gathers, matrix, x, y) < seconds(*loads, matrix, x, y) ? gathers : loads;
 }

@@ -14,14 +14,11 @@ struct Panel {
     const float* data;  // (columns, width) without gaps
 };
 
-// A panel of 16 takes about twice the time of one column alone: a few columns too many are cheaper than another panel.
 std::vector<Panel> panels_of(int64_t batch) {
     std::vector<Panel> panels;
-    for (int64_t first = 0; first < batch;) {
-        const int64_t left = batch - first;
-        const int width = left == 1 ? 1 : left <= 4 ? 4 : left <= 8 ? 8 : 16;
-        panels.push_back({first, width, int(std::min<int64_t>(left, width)), nullptr});
-        first += width;
+    for (int64_t first = 0; first < batch; first += panels.back().width) {
+        const int width = Matrix::width_for(batch - first);
+        panels.push_back({first, width, int(std::min<int64_t>(batch - first, width)), nullptr});
     }
     return panels;
 }
@@ -41,25 +38,33 @@ int index_of(int width) { return int(std::find(std::begin(kWidths), std::end(kWi
 
 void Matrix::product(const Kernels& k, int width, int64_t begin, int64_t end, const float* x, Output y) const {
     const int w = index_of(width);
-    if (block_rows_ == 1) {
-        const Unstructured a{columns_, start_.data(), steps_.data(), rest_.data(), row_.data(), column_.data(), value_.data()};
-        k.unstructured[w](a, begin, end, x, y);
-        return;
-    }
-    const Blocks a{rows_, start_.data(), column_.data(), value_.data()};
-    const auto& products = block_rows_ == 8 ? k.blocks_8x1 : block_rows_ == 16 ? k.blocks_16x1 : k.blocks_4x4;
-    products[w](a, begin, end, x, y);
+    std::visit(
+        [&](const auto& value) {
+            using T = std::remove_const_t<std::remove_reference_t<decltype(value[0])>>;
+            const Products<T>& products = products_of(k, T{});
+            if (block_rows_ == 1) {
+                const Unstructured<T> a{columns_,    start_.data(),  steps_.data(), rest_.data(),
+                                        row_.data(), column_.data(), value.data(),  scale_.data()};
+                products.unstructured[w](a, begin, end, x, y);
+                return;
+            }
+            const Blocks<T> a{rows_, start_.data(), column_.data(), value.data(), scale_.data()};
+            const auto& blocks = dense_              ? products.dense
+                                 : block_rows_ == 8  ? products.blocks_8x1
+                                 : block_rows_ == 16 ? products.blocks_16x1
+                                                     : products.blocks_4x4;
+            blocks[w](a, begin, end, x, y);
+        },
+        value_);
 }
 
-// First unit of a part, so that parts have about equally many entries.
 int64_t Matrix::boundary(int part, int parts) const {
-    const int64_t units = int64_t(start_.size()) - 1;
     if (part == 0) return 0;
-    if (part == parts) return units;
+    if (part == parts) return units();
     // A unit costs a little even without entries: without the second term, empty rows would all fall to one thread.
     const auto cost = [&](int64_t unit) { return start_[unit] + unit; };
-    const int64_t wanted = cost(units) * part / parts;
-    int64_t low = 0, high = units;
+    const int64_t wanted = cost(units()) * part / parts;
+    int64_t low = 0, high = units();
     while (low < high) {
         const int64_t middle = (low + high) / 2;
         if (cost(middle) < wanted) low = middle + 1; else high = middle;
@@ -68,7 +73,6 @@ int64_t Matrix::boundary(int part, int parts) const {
 }
 
 void Matrix::multiply(const Kernels& kernels, const float* x, int64_t batch, float* y, int threads) const {
-    const int64_t units = int64_t(start_.size()) - 1;
     if (stored() == 0 || batch == 0) {
         std::fill(y, y + rows_ * batch, 0.f);
         return;
@@ -86,7 +90,7 @@ void Matrix::multiply(const Kernels& kernels, const float* x, int64_t batch, flo
             panel.data = to;
         }
     }
-    const int parts = int(std::min<int64_t>(threads, units));
+    const int parts = int(std::min<int64_t>(threads, units()));
     in_parallel(parts, [&](int part) {
         const int64_t begin = boundary(part, parts), end = boundary(part + 1, parts);
         for (const Panel& panel : panels) {

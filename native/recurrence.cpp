@@ -13,11 +13,8 @@ namespace {
 
 // Frames whose input products are made at once: enough for the products to be worth it, few enough for the caches.
 constexpr int64_t kChunk = 128;
-constexpr int kPanel = 16;
 
 int64_t rounded_up(int64_t number, int64_t to) { return (number + to - 1) / to * to; }
-
-int width_for(int64_t left) { return left == 1 ? 1 : left <= 4 ? 4 : left <= 8 ? 8 : kPanel; }
 
 // All of a team wait for each other.
 class Barrier {
@@ -46,35 +43,33 @@ public:
          bool backwards, int members)
         : cell_(cell), weights_(direction), k_(kernels), counts_(counts), times_(times), backwards_(backwards),
           members_(members), barrier_(members), hidden_(direction.recurrent->columns()),
-          rows_(direction.recurrent->rows()), batch_(rounded_up(counts[0], kPanel)) {
+          rows_(direction.recurrent->rows()), batch_(rounded_up(counts[0], kWidest)) {
         const int64_t chunk = std::max(kChunk, counts[0]);
         input_.resize(chunk * rows_);
         product_.resize(batch_ * rows_);
         panel_.assign(batch_ * direction.recurrent->padded_columns(), 0.f);
         state_.assign(counts[0] * hidden_, 0.f);
         if (cell == Cell::kLstm) memory_.assign(counts[0] * hidden_, 0.f);
-        panels_.assign(members, Array<float>(direction.input->padded_columns() * kPanel));
-        tiles_.assign(members, Array<float>(rows_ * kPanel));
+        scratch_.assign(members, Array<float>(direction.input->scratch_size()));
     }
 
     // What member `member` does. x (frames, F), y (frames, stride) of which this direction fills the first H columns.
     void go(int member, const float* x, float* y, int64_t stride) {
         const int64_t features = weights_.input->columns();
-        float* panel = panels_[member].data();
-        float* tile = tiles_[member].data();
+        float* scratch = scratch_[member].data();
         int64_t done = 0, frame = 0;  // times, and frames before `done` or, backwards, behind it
         for (int64_t t = 0; t < times_; ++t) frame += backwards_ ? counts_[t] : 0;
         while (done < times_) {
             int64_t end = done, frames = 0;
             while (end < times_ && (frames == 0 || frames + count(end) <= kChunk)) frames += count(end++);
             const int64_t first = backwards_ ? frame - frames : frame;
-            make_input(member, x + first * features, frames, panel, tile);
+            make_input(member, x + first * features, frames, scratch);
             barrier_.wait();
             int64_t within = backwards_ ? frames : 0;  // frames of the chunk
             for (int64_t i = done; i < end; ++i) {
                 if (backwards_) within -= count(i);
                 step(member, count(i), i + 1 < times_ ? count(i + 1) : 0, input_.data() + within * rows_,
-                     y + (first + within) * stride, stride, tile);
+                     y + (first + within) * stride, stride, scratch);
                 if (!backwards_) within += count(i);
             }
             frame = backwards_ ? first : frame + frames;
@@ -86,23 +81,19 @@ private:
     int64_t count(int64_t i) const { return counts_[backwards_ ? times_ - 1 - i : i]; }
 
     // input_ (frames, rows) = x W^T, scaled and shifted; panels of frames go to the members in turn.
-    void make_input(int member, const float* x, int64_t frames, float* panel, float* tile) {
-        const Matrix& matrix = *weights_.input;
-        const int64_t columns = matrix.columns();
-        for (int64_t at = member * kPanel; at < frames; at += members_ * kPanel) {
-            const int here = int(std::min<int64_t>(kPanel, frames - at)), width = width_for(here);
-            std::fill(panel, panel + matrix.padded_columns() * width, 0.f);
-            k_.transpose(x + at * columns, columns, here, columns, panel, width);
-            matrix.product(k_, width, 0, matrix.units(), panel, {tile, width, width});
-            float* to = input_.data() + at * rows_;
-            k_.transpose(tile, width, rows_, here, to, rows_);
-            for (int i = 0; i < here; ++i, to += rows_) {
-                const float *scale = weights_.scale.data(), *shift = weights_.shift.data();
-                if (weights_.scale.empty()) {
-                    for (int64_t row = 0; row < rows_; ++row) to[row] += shift[row];
-                } else {
-                    for (int64_t row = 0; row < rows_; ++row) to[row] = to[row] * scale[row] + shift[row];
-                }
+    void make_input(int member, const float* x, int64_t frames, float* scratch) {
+        const int64_t panels = (frames + kWidest - 1) / kWidest;
+        const int64_t begin = panels * member / members_ * kWidest;
+        const int64_t end = std::min(panels * (member + 1) / members_ * kWidest, frames);
+        if (begin >= end) return;
+        float* to = input_.data() + begin * rows_;
+        weights_.input->linear(k_, x + begin * weights_.input->columns(), end - begin, to, scratch);
+        const float *scale = weights_.scale.data(), *shift = weights_.shift.data();
+        for (int64_t frame = begin; frame < end; ++frame, to += rows_) {
+            if (weights_.scale.empty()) {
+                for (int64_t row = 0; row < rows_; ++row) to[row] += shift[row];
+            } else {
+                for (int64_t row = 0; row < rows_; ++row) to[row] = to[row] * scale[row] + shift[row];
             }
         }
     }
@@ -116,9 +107,9 @@ private:
                            {product_.data() + first * rows_, width, width});
         });
         barrier_.wait();
-        const int64_t vectors = (hidden_ + kPanel - 1) / kPanel;  // whole cache lines for each member
-        const int64_t from = vectors * member / members_ * kPanel;
-        const int64_t to = std::min(vectors * (member + 1) / members_ * kPanel, hidden_);
+        const int64_t vectors = (hidden_ + kWidest - 1) / kWidest;  // whole cache lines for each member
+        const int64_t from = vectors * member / members_ * kWidest;
+        const int64_t to = std::min(vectors * (member + 1) / members_ * kWidest, hidden_);
         if (from < to) {
             each_panel(batch, [&](int64_t first, int width) {
                 const int64_t here = std::min<int64_t>(width, batch - first);
@@ -135,7 +126,7 @@ private:
 
     template <class Work>
     static void each_panel(int64_t batch, const Work& work) {
-        for (int64_t first = 0; first < batch; first += kPanel) work(first, width_for(std::min<int64_t>(kPanel, batch - first)));
+        for (int64_t first = 0; first < batch; first += kWidest) work(first, Matrix::width_for(batch - first));
     }
 
     // Units [from, from + units) of utterances [first, first + here), whose products lie in a panel of `width`.
@@ -183,7 +174,7 @@ private:
     Array<float> product_;  // panels of (rows, width)
     Array<float> panel_;    // panels of (H, width): the state as the product reads it
     Array<float> state_, memory_;  // (batch, H)
-    std::vector<Array<float>> panels_, tiles_;  // of each member: 16 frames of x, 16 columns of a product
+    std::vector<Array<float>> scratch_;  // of each member: for a panel of an input product, or of products of a step
 };
 
 std::string text(int64_t number) { return std::to_string(number); }

@@ -101,23 +101,4 @@ void step(const Step& s) {
     for (; at < s.units; ++at) Cell::template units<1>(s, at);
 }
 
-// Sixteen rows of `from` at a time: what is written then fills whole cache lines.
-void transpose(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to, int64_t to_stride) {
-    for (int64_t row = 0; row < rows; row += 16) {
-        const int64_t tall = rows - row < 16 ? rows - row : 16;
-        const float* read = from + row * from_stride;
-        float* write = to + row;
-        if (tall == 16) {
-            for (int64_t column = 0; column < columns; ++column) {
-#pragma GCC unroll 16
-                for (int i = 0; i < 16; ++i) write[column * to_stride + i] = read[i * from_stride + column];
-            }
-        } else {
-            for (int64_t column = 0; column < columns; ++column) {
-                for (int64_t i = 0; i < tall; ++i) write[column * to_stride + i] = read[i * from_stride + column];
-            }
-        }
-    }
-}
-
 }  // namespace

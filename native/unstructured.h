@@ -2,6 +2,7 @@
 #pragma once
 
 #include "layout.h"
+#include "values.h"
 #include "vector.h"
 
 namespace {
@@ -15,8 +16,8 @@ using sparse::Unstructured;
 constexpr int kAhead = 512;
 
 // Entries of one row one after the other, x picked along the row.
-template <class X>
-inline float row_product(const uint16_t* column, const float* value, uint32_t entries, const float* x) {
+template <class X, class T>
+inline float row_product(const uint16_t* column, const T* value, uint32_t entries, const float* x) {
     constexpr int W = Loads::kWide;  // whatever X could do: the order of additions must not depend on it
     float sum = 0;
     uint32_t i = 0;
@@ -25,17 +26,17 @@ inline float row_product(const uint16_t* column, const float* value, uint32_t en
         for (; i + W <= entries; i += W) sums += load<W>(value + i) * X::template pick<W>(x, column + i);
         sum = total<W>(sums);
     }
-    for (; i < entries; ++i) sum += value[i] * x[column[i]];
+    for (; i < entries; ++i) sum += widened(value[i]) * x[column[i]];
     return sum;
 }
 
 // y = A x: lane l of the sums is row l of the slice. X is how x is read: Loads or Gathers.
-template <class X>
-void unstructured_vector(const Unstructured& a, int64_t begin, int64_t end, const float* x, Output y) {
+template <class X, class T>
+void unstructured_vector(const Unstructured<T>& a, int64_t begin, int64_t end, const float* x, Output y) {
     constexpr int W = X::kWide, V = kLanes / W;
     for (int64_t slice = begin; slice < end; ++slice) {
         const uint16_t* column = a.column + a.start[slice];
-        const float* value = a.value + a.start[slice];
+        const T* value = a.value + a.start[slice];
         Vector<W> sums[V] = {};
         for (uint32_t step = a.steps[slice]; step > 0; --step) {
             __builtin_prefetch(column + kAhead);
@@ -52,7 +53,9 @@ void unstructured_vector(const Unstructured& a, int64_t begin, int64_t end, cons
         const uint32_t* rest = a.rest + slice * kLanes;
         for (int lane = 0; lane < kLanes; ++lane) {
             if (row[lane] < 0) break;
-            y.data[row[lane] * y.stride] = lanes[lane] + row_product<X>(column, value, rest[lane], x);
+            float sum = lanes[lane] + row_product<X>(column, value, rest[lane], x);
+            rescale<T, 1>(&sum, a.scale, row[lane]);
+            y.data[row[lane] * y.stride] = sum;
             column += rest[lane];
             value += rest[lane];
         }
@@ -76,8 +79,8 @@ inline void read_columns(const uint16_t* from, size_t* columns) {
 }
 
 // Entries of one row one after the other.
-template <int B>
-inline void add_row(uint32_t entries, const uint16_t* column, const float* value, const float* x, float* sums) {
+template <int B, class T>
+inline void add_row(uint32_t entries, const uint16_t* column, const T* value, const float* x, float* sums) {
     constexpr int W = smaller(B, kWidth), V = B / W;
     if (entries == 0) return;
     Vector<W> sum[V];
@@ -85,16 +88,17 @@ inline void add_row(uint32_t entries, const uint16_t* column, const float* value
     for (int v = 0; v < V; ++v) sum[v] = load<W>(sums + v * W);
     for (uint32_t i = 0; i < entries; ++i) {
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) sum[v] += value[i] * load<W>(x + size_t(column[i]) * B + v * W);
+        for (int v = 0; v < V; ++v) sum[v] += widened(value[i]) * load<W>(x + size_t(column[i]) * B + v * W);
     }
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) store<W>(sums + v * W, sum[v]);
 }
 
 // Adds `steps` steps of a slice to the sums of its rows, G rows at a time: each weight times one row of the panel.
-template <int B>
-inline void add_steps(uint32_t steps, const uint16_t* column, const float* value, int64_t ahead, const float* x,
-                      float (*sums)[B]) {
+// `next` are the values that a later call will want, `next_column` their columns.
+template <int B, class T>
+inline void add_steps(uint32_t steps, const uint16_t* column, const float* value, const uint16_t* next_column,
+                      const T* next, const float* x, float (*sums)[B]) {
     constexpr int W = smaller(B, kWidth), V = B / W, G = smaller(kLanes, kAccumulators / V);
     for (int group = 0; group < kLanes; group += G) {
         const uint16_t* at_column = column + group;
@@ -105,10 +109,10 @@ inline void add_steps(uint32_t steps, const uint16_t* column, const float* value
 #pragma GCC unroll 4
             for (int v = 0; v < V; ++v) sum[lane][v] = load<W>(sums[group + lane] + v * W);
         }
-        for (uint32_t step = steps; step > 0; --step) {
+        for (uint32_t step = 0; step < steps; ++step) {
             if (group == 0) {
-                __builtin_prefetch(at_column + ahead);
-                __builtin_prefetch(at_value + ahead);
+                __builtin_prefetch(next_column + step * kLanes);
+                __builtin_prefetch(next + step * kLanes);
             }
             size_t columns[G];
             read_columns<G>(at_column, columns);
@@ -134,19 +138,22 @@ inline void add_steps(uint32_t steps, const uint16_t* column, const float* value
 constexpr int kBand = 8;
 constexpr int64_t kNear = 4096;
 
-template <int B>
-void unstructured_panel(const Unstructured& a, int64_t begin, int64_t end, const float* x, Output y) {
+template <int B, class T>
+void unstructured_panel(const Unstructured<T>& a, int64_t begin, int64_t end, const float* x, Output y) {
+    alignas(64) float buffer[kRun];
     for (int64_t band = begin; band < end; band += kBand) {
         const int slices = int(end - band < kBand ? end - band : kBand);
         alignas(64) float sums[kBand * kLanes][B] = {};
         const uint32_t most = a.steps[band];  // rows are sorted, so the first slice has most
-        const uint32_t chunk = uint32_t(most * kNear / (a.columns * B)) + 1;
+        const uint32_t near = uint32_t(most * kNear / (a.columns * B + 1)) + 1;
+        const uint32_t chunk = near < kRun / kLanes ? near : kRun / kLanes;
         for (uint32_t done = 0; done < most; done += chunk) {
             for (int i = 0; i < slices && a.steps[band + i] > done; ++i) {
-                const uint32_t left = a.steps[band + i] - done;
+                const uint32_t left = a.steps[band + i] - done, steps = left < chunk ? left : chunk;
                 const int64_t at = a.start[band + i] + int64_t(kLanes) * done;
-                const int64_t ahead = a.start[band + i + 1] - a.start[band + i];  // the same steps of the next slice
-                add_steps<B>(left < chunk ? left : chunk, a.column + at, a.value + at, ahead, x, sums + i * kLanes);
+                const int64_t next = at + a.start[band + i + 1] - a.start[band + i];  // the same steps of the next slice
+                const float* value = widen(a.value + at, int(steps) * kLanes, buffer);
+                add_steps<B>(steps, a.column + at, value, a.column + next, a.value + next, x, sums + i * kLanes);
             }
         }
         for (int i = 0; i < slices; ++i) {
@@ -154,12 +161,13 @@ void unstructured_panel(const Unstructured& a, int64_t begin, int64_t end, const
             const uint32_t* rest = a.rest + (band + i) * kLanes;
             const int64_t at = a.start[band + i] + int64_t(kLanes) * a.steps[band + i];
             const uint16_t* column = a.column + at;
-            const float* value = a.value + at;
+            const T* value = a.value + at;
             for (int lane = 0; lane < kLanes; ++lane) {
                 if (row[lane] < 0) break;
                 add_row<B>(rest[lane], column, value, x, sums[i * kLanes + lane]);
                 column += rest[lane];
                 value += rest[lane];
+                rescale<T, B>(sums[i * kLanes + lane], a.scale, row[lane]);
                 write<B>(sums[i * kLanes + lane], y.data + row[lane] * y.stride, y.count);
             }
         }

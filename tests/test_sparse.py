@@ -1,4 +1,7 @@
-"""Products with sparse matrices: the native kernels of every path, and torch in their place, against dense float64."""
+"""Products with packed matrices: the native kernels of every path, and torch in their place, against dense float64.
+
+What float16 and int8 round, test_values.py says.
+"""
 
 import logging
 import math
@@ -18,8 +21,10 @@ from deepspeech_sparse.engine import SparseMatrix, runtime
 from deepspeech_sparse.engine.products import NativeProduct, TorchProduct
 from deepspeech_sparse.engine.runtime import VARIABLE, choice, extension, native
 from deepspeech_sparse.engine.sparse import BLOCKS, MOST_COLUMNS
+from deepspeech_sparse.engine.values import FORMATS, rounded
 from deepspeech_sparse.errors import InputError
 
+ALL_BLOCKS = (*BLOCKS, None)
 KERNELS = native()
 PATHS = ("torch", *(KERNELS.paths() if KERNELS else ()))
 needs_kernels = pytest.mark.skipif(KERNELS is None, reason="installed without native kernels, or torch is forced")
@@ -34,18 +39,18 @@ def the_path_is_put_back():
         KERNELS.select(path)
 
 
-def packed(dense: Tensor, block: tuple[int, int], path: str) -> SparseMatrix:
+def packed(dense: Tensor, block: tuple[int, int] | None, path: str, values: str = "float32") -> SparseMatrix:
     """A matrix that multiplies on `path`; the native ones share their memory layout, so any may be selected later."""
-    if path == "torch":
-        return SparseMatrix(tuple(dense.shape), block, TorchProduct(dense, block))
-    KERNELS.select(path)
-    return SparseMatrix(tuple(dense.shape), block, NativeProduct(dense, block))
+    if path != "torch":
+        KERNELS.select(path)
+    product = TorchProduct if path == "torch" else NativeProduct
+    return SparseMatrix(tuple(dense.shape), block, values, product(rounded(dense, values), block))
 
 
-def pruned(rows: int, columns: int, block: tuple[int, int], sparsity: float, shape: str, seed: int) -> Tensor:
+def pruned(rows: int, columns: int, block: tuple[int, int] | None, sparsity: float, shape: str, seed: int) -> Tensor:
     """A random matrix of which about `sparsity` of the blocks are zero."""
     generator = torch.Generator().manual_seed(seed)
-    r, c = block
+    r, c = block or (1, 1)
     down, across = -(-rows // r), -(-columns // c)
     chance = torch.full((down, across), 1 - sparsity)
     if shape == "skewed":  # a few rows hold most: slices whose rows differ in length
@@ -72,7 +77,8 @@ def assert_product(y: Tensor, dense: Tensor, x: Tensor) -> None:
     rows=st.integers(1, 300),
     columns=st.integers(1, 300),
     batch=st.one_of(st.none(), st.integers(1, 33)),
-    block=st.sampled_from(BLOCKS),
+    block=st.sampled_from(ALL_BLOCKS),
+    values=st.sampled_from(FORMATS),
     sparsity=st.one_of(st.sampled_from([0.0, 0.5, 0.9, 0.999, 1.0]), st.floats(0, 0.999)),
     shape=st.sampled_from(["even", "skewed", "empty rows", "one full row"]),
     threads=st.integers(1, 3),
@@ -80,39 +86,71 @@ def assert_product(y: Tensor, dense: Tensor, x: Tensor) -> None:
     seed=st.integers(0, 2**31),
 )
 def test_every_path_agrees_with_a_dense_product(
-    rows, columns, batch, block, sparsity, shape, threads, transposed, seed
+    rows, columns, batch, block, values, sparsity, shape, threads, transposed, seed
 ):
     dense = pruned(rows, columns, block, sparsity, shape, seed)
+    multiplied = rounded(dense, values).values()
     size = (columns,) if batch is None else (columns, batch)
     x = torch.randn(size, generator=torch.Generator().manual_seed(seed + 1))
     if transposed:
         x = x.t().contiguous().t()
     for path in PATHS:
-        assert_product(packed(dense, block, path).matmul(x, threads=threads), dense, x)
+        matrix = packed(dense, block, path, values)
+        assert_product(matrix.matmul(x, threads=threads), multiplied, x)
+        y = matrix.linear(x.t(), threads=threads)
+        assert y.is_contiguous()
+        assert_product(y.t(), multiplied, x)
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("block", BLOCKS)
-@pytest.mark.parametrize("batch", [None, 1, 2, 16, 17, 100])
-def test_large_matrices_on_many_threads(path, block, batch):
-    """Large enough for bands, chunks and several slices per thread; more threads than rows of blocks too."""
+@pytest.mark.parametrize("block", ALL_BLOCKS)
+@pytest.mark.parametrize("values", FORMATS)
+def test_large_matrices_on_many_threads(path, block, values):
+    """Large enough for bands, runs and several slices per thread; more threads than rows of blocks too."""
     dense = pruned(1003, 1501, block, 0.9, "even", 7)
-    x = torch.randn((1501,) if batch is None else (1501, batch), generator=torch.Generator().manual_seed(8))
-    matrix = packed(dense, block, path)
-    for threads in (1, 2, 5, 200):
-        assert_product(matrix.matmul(x, threads=threads), dense, x)
+    matrix, multiplied = packed(dense, block, path, values), rounded(dense, values).values()
+    for batch in (None, 17, 40):
+        x = torch.randn((1501,) if batch is None else (1501, batch), generator=torch.Generator().manual_seed(8))
+        for threads in (1, 5, 200):
+            assert_product(matrix.matmul(x, threads=threads), multiplied, x)
+            assert_product(matrix.linear(x.t(), threads=threads).t(), multiplied, x)
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0), (1, 1)])
-@pytest.mark.parametrize("block", BLOCKS)
-def test_matrices_and_batches_of_nothing(path, size, block):
-    matrix = packed(torch.zeros(size), block, path)
-    assert matrix.stored == 0
+@pytest.mark.parametrize("block", ALL_BLOCKS)
+@pytest.mark.parametrize("values", FORMATS)
+def test_matrices_and_batches_of_nothing(path, size, block, values):
+    matrix = packed(torch.zeros(size), block, path, values)
+    assert matrix.stored == (0 if block else math.prod(size))
     assert torch.equal(matrix @ torch.ones(size[1]), torch.zeros(size[0]))
     assert torch.equal(matrix @ torch.ones(size[1], 3), torch.zeros(size[0], 3))
-    full = packed(torch.ones(size), block, path)
+    assert torch.equal(matrix.linear(torch.ones(3, 2, size[1])), torch.zeros(3, 2, size[0]))
+    full = packed(torch.ones(size), block, path, values)
     assert (full @ torch.ones(size[1], 0)).shape == (size[0], 0)
+    assert full.linear(torch.ones(3, 0, size[1])).shape == (3, 0, size[0])
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("block", ALL_BLOCKS)
+def test_linear_is_that_of_torch(path, block):
+    """Any number of leading dimensions, x in any layout."""
+    dense = pruned(70, 61, block, 0.5, "even", 4)
+    matrix = packed(dense, block, path)
+    x = torch.randn(61, 5, 4, 3).permute(3, 1, 2, 0)
+    for inputs in (x, x[0], x[0, 0], x[0, 0, 0]):
+        torch.testing.assert_close(matrix.linear(inputs), torch.nn.functional.linear(inputs, dense))
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+def test_in_a_dense_matrix_what_is_not_finite_reaches_every_row(path, poison):
+    dense = pruned(61, 45, None, 0.9, "even", 3)
+    for batch in (1, 3, 16):
+        x = torch.randn(45, batch)
+        x[17, 0] = poison
+        y = packed(dense, None, path) @ x
+        assert not y[:, 0].isfinite().any() and y[:, 1:].isfinite().all()
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -153,17 +191,37 @@ def test_the_widest_matrix_uses_its_last_column(path):
         assert torch.equal(packed(dense, block, path) @ torch.ones(MOST_COLUMNS), dense.sum(1))
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_a_dense_matrix_may_be_wider(path):
+    dense = torch.zeros(3, MOST_COLUMNS + 7)
+    dense[:, -1] = torch.arange(3.0)
+    assert torch.equal(packed(dense, None, path) @ torch.ones(MOST_COLUMNS + 7), dense.sum(1))
+
+
 @needs_kernels
-@pytest.mark.parametrize("block", BLOCKS)
-def test_neither_threads_nor_gathers_change_a_bit(block):
+@pytest.mark.parametrize("block", ALL_BLOCKS)
+def test_narrow_values_take_fewer_bytes_and_the_same_entries(block):
+    dense = pruned(64, 48, block, 0.5, "even", 9)
+    sizes = {values: packed(dense, block, KERNELS.paths()[0], values) for values in FORMATS}
+    float32, float16, int8 = (sizes[values] for values in FORMATS)
+    assert float32.stored == float16.stored == int((dense != 0).sum()) if block else 64 * 48
+    assert float32.bytes - float16.bytes == 2 * float32.stored
+    assert float32.bytes - int8.bytes >= 3 * float32.stored - 4 * 64  # more where weights were rounded to zero
+
+
+@needs_kernels
+@pytest.mark.parametrize("block", ALL_BLOCKS)
+@pytest.mark.parametrize("values", FORMATS)
+def test_neither_threads_nor_gathers_change_a_bit(block, values):
     """Gathers are chosen by a measurement, which may differ from process to process: the result may not."""
     dense = pruned(500, 700, block, 0.9, "skewed", 1)
     for x in (torch.randn(700), torch.randn(700, 5)):
         results = {}
         for path in KERNELS.paths():
-            matrix = packed(dense, block, path)
+            matrix = packed(dense, block, path, values)
             results[path] = matrix.matmul(x, threads=1)
             assert torch.equal(results[path], matrix.matmul(x, threads=3))
+            assert torch.equal(results[path], matrix.linear(x.t(), threads=3).t())
         for path in results:
             assert torch.equal(results[path], results[path.removesuffix("-gather")])
 
@@ -172,6 +230,8 @@ def test_neither_threads_nor_gathers_change_a_bit(block):
     ("make", "message"),
     [
         (lambda: SparseMatrix.from_dense(torch.ones(4, 4), (2, 2)), "blocks of 2x2"),
+        (lambda: SparseMatrix.from_dense(torch.ones(4, 4), values="bfloat16"), "bfloat16.*float32, float16, int8"),
+        (lambda: SparseMatrix.from_dense(torch.ones(4), None), r"shape \(4,\)"),
         (lambda: SparseMatrix.from_dense(torch.ones(4)), r"shape \(4,\)"),
         (lambda: SparseMatrix.from_dense(torch.ones(2, MOST_COLUMNS + 1)), "65537.*at most 65536 columns"),
         (lambda: SparseMatrix.from_dense(torch.ones(4, 4).double()), "float64 on cpu"),
@@ -204,6 +264,12 @@ def test_what_cannot_be_multiplied_is_refused_with_the_numbers(x, message):
         SparseMatrix.from_dense(torch.ones(6, 5)).matmul(x)
 
 
+@pytest.mark.parametrize("shape", [(), (4,), (5, 6), (2, 5, 6)])
+def test_positions_of_another_width_are_refused_with_the_numbers(shape):
+    with pytest.raises(ValueError, match=r"\(6, 5\): \(5,\) or \(\.\.\., 5\) fit"):
+        SparseMatrix.from_dense(torch.ones(6, 5)).linear(torch.ones(shape))
+
+
 @pytest.mark.parametrize("threads", [0, -1, 1025, 1.5, True])
 def test_a_number_of_threads_that_cannot_be_is_refused(threads):
     with pytest.raises(ValueError, match="threads"):
@@ -231,12 +297,36 @@ def test_a_hostile_matrix_never_reaches_the_kernels(starts, indices, values, mes
     """3x4, single weights."""
     parts = torch.tensor(starts).numpy(), torch.tensor(indices).numpy(), torch.ones(values).numpy()
     with pytest.raises(ValueError, match=message):
-        KERNELS.Matrix(3, 4, 1, 1, *parts)
+        KERNELS.Matrix(3, 4, 1, 1, *parts, torch.ones(0).numpy())
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("size", "values", "scales", "message"),
+    [
+        ((3, 4), torch.ones(12), 0, "12 values for a dense matrix of 3x4.*need 64"),
+        ((17, 4), torch.ones(64), 0, "64 values.*need 128"),
+        ((3, 4), torch.ones(64), 3, "3 scales for 3 rows of floats"),
+        ((3, 4), torch.ones(64, dtype=torch.uint16), 3, "3 scales"),
+        ((3, 4), torch.ones(64, dtype=torch.int8), 0, "0 scales for 3 rows of int8"),
+        ((3, 4), torch.ones(64, dtype=torch.int8), 4, "4 scales"),
+        ((-1, 4), torch.ones(0), 0, "-1x4"),
+        ((2**32, 2**32), torch.ones(0), 0, "4294967296x4294967296"),  # whose product is 0 in 64 bits
+    ],
+)
+def test_values_and_scales_that_do_not_fit_are_refused_with_the_numbers(size, values, scales, message):
+    with pytest.raises(ValueError, match=message):
+        KERNELS.Matrix(*size, values.numpy(), torch.ones(scales).numpy())
 
 
 @needs_kernels
 def test_the_native_border_checks_shapes_itself():
     matrix = SparseMatrix.from_dense(torch.ones(6, 5)).product.matrix
+    for x, y in [((1, 4), (1, 6)), ((1, 5), (1, 7)), ((2, 5), (3, 6)), ((5,), (6,)), ((1, 1, 5), (1, 1, 6))]:
+        with pytest.raises(ValueError, match="into y"):
+            matrix.linear(torch.ones(x).numpy(), torch.empty(y).numpy(), 1)
+    with pytest.raises(ValueError, match="threads: 0"):
+        matrix.linear(torch.ones(1, 5).numpy(), torch.empty(1, 6).numpy(), 0)
     for x, y in [((4,), (6,)), ((5,), (7,)), ((5, 2), (6,)), ((5, 2), (6, 3)), ((5, 1, 1), (6, 1, 1))]:
         with pytest.raises(ValueError, match="into y"):
             matrix.multiply(torch.ones(x).numpy(), torch.empty(y).numpy(), 1)
@@ -245,9 +335,8 @@ def test_the_native_border_checks_shapes_itself():
     with pytest.raises(TypeError):  # a copy would be written to and thrown away
         matrix.multiply(torch.ones(5, dtype=torch.float64).numpy(), torch.empty(6).numpy(), 1)
     with pytest.raises(ValueError, match="2x3"):
-        KERNELS.Matrix(
-            0, 0, 2, 3, *(torch.zeros(0).to(kind).numpy() for kind in (torch.int64, torch.int64, torch.float))
-        )
+        nothing, none = torch.zeros(0).numpy(), torch.zeros(0, dtype=torch.int64).numpy()
+        KERNELS.Matrix(0, 0, 2, 3, none, none, nothing, nothing)
 
 
 @needs_kernels

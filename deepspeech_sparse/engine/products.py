@@ -6,26 +6,36 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .runtime import native
+from .values import Rounded
+
+DENSE_ROWS = 16  # rows of a dense matrix that lie side by side
+Block = tuple[int, int] | None  # rows x columns; None for a dense matrix
 
 
 class NativeProduct:
     """In the C++ of `native/`: values and 16-bit indices in the layouts of layout.h."""
 
-    def __init__(self, dense: Tensor, block: tuple[int, int]) -> None:
-        rows, columns = block
-        with beta_warning_off():
-            if block == (1, 1):
-                blocks = dense.to_sparse_csr()
-            else:
-                padding = (0, -dense.shape[1] % columns, 0, -dense.shape[0] % rows)
-                blocks = torch.nn.functional.pad(dense, padding).to_sparse_bsr(block)
-        parts = (blocks.crow_indices(), blocks.col_indices(), blocks.values().flatten())
-        self.rows = dense.shape[0]
-        self.matrix = native().Matrix(*dense.shape, *block, *(part.contiguous().numpy() for part in parts))
+    def __init__(self, matrix: Rounded, block: Block) -> None:
+        numbers = matrix.numbers
+        scales = torch.empty(0) if matrix.scales is None else matrix.scales
+        if block is None:
+            side_by_side = padded(numbers, (DENSE_ROWS, 1)).unflatten(0, (-1, DENSE_ROWS)).transpose(1, 2)
+            shape, indices, values = numbers.shape, (), side_by_side
+        else:
+            with beta_warning_off():
+                blocks = numbers.to_sparse_csr() if block == (1, 1) else padded(numbers, block).to_sparse_bsr(block)
+            shape, values = (*numbers.shape, *block), blocks.values()
+            indices = (blocks.crow_indices().contiguous().numpy(), blocks.col_indices().contiguous().numpy())
+        values = values.to(matrix.dtype).flatten().numpy()
+        if matrix.dtype == torch.float16:
+            values = values.view(np.uint16)
+        self.rows = numbers.shape[0]
+        self.matrix = native().Matrix(*shape, *indices, values, scales.numpy())
 
     @property
     def stored(self) -> int:
@@ -35,16 +45,30 @@ class NativeProduct:
     def bytes(self) -> int:
         return self.matrix.bytes
 
-    def __call__(self, x: Tensor, threads: int) -> Tensor:
+    def matmul(self, x: Tensor, threads: int) -> Tensor:
+        """(columns,) -> (rows,), (columns, batch) -> (rows, batch)"""
         y = torch.empty((self.rows, *x.shape[1:]))
         self.matrix.multiply(x.numpy(), y.numpy(), threads)  # as NumPy: handing over a tensor takes 2 microseconds more
         return y
 
+    def linear(self, x: Tensor, threads: int) -> Tensor:
+        """(n, columns) -> (n, rows)"""
+        y = torch.empty((x.shape[0], self.rows))
+        self.matrix.linear(x.numpy(), y.numpy(), threads)
+        return y
+
 
 class TorchProduct:
-    """In torch's sparse CSR, which is MKL's on x86. Stores the same values, so that NaN in x reaches the same rows."""
+    """In torch's sparse CSR, which is MKL's on x86. Stores the same values, so that NaN in x reaches the same rows.
 
-    def __init__(self, dense: Tensor, block: tuple[int, int]) -> None:
+    Values are rounded, but kept as float32. A matrix without blocks is torch's dense one.
+    """
+
+    def __init__(self, matrix: Rounded, block: Block) -> None:
+        dense = matrix.values()
+        if block is None:
+            self.matrix = dense.clone()
+            return
         kept = stored_positions(dense, block)
         with beta_warning_off():
             positions = kept.to_sparse_csr()
@@ -57,19 +81,35 @@ class TorchProduct:
             )
 
     @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """What is kept, values first."""
+        if self.matrix.layout == torch.strided:
+            return (self.matrix,)
+        return self.matrix.values(), self.matrix.crow_indices(), self.matrix.col_indices()
+
+    @property
     def stored(self) -> int:
-        return self.matrix.values().numel()
+        return self.parts[0].numel()
 
     @property
     def bytes(self) -> int:
-        parts = (self.matrix.crow_indices(), self.matrix.col_indices(), self.matrix.values())
-        return sum(part.numel() * part.element_size() for part in parts)
+        return sum(part.numel() * part.element_size() for part in self.parts)
 
-    def __call__(self, x: Tensor, threads: int) -> Tensor:
+    def matmul(self, x: Tensor, threads: int) -> Tensor:
+        """(columns,) -> (rows,), (columns, batch) -> (rows, batch)"""
         if 0 in (*self.matrix.shape, x.numel(), self.stored):  # MKL refuses some of these
             return torch.zeros((self.matrix.shape[0], *x.shape[1:]))
         with threads_of_torch(threads):
             return self.matrix @ x
+
+    def linear(self, x: Tensor, threads: int) -> Tensor:
+        """(n, columns) -> (n, rows)"""
+        return self.matmul(x.t(), threads).t().contiguous()
+
+
+def padded(dense: Tensor, block: tuple[int, int]) -> Tensor:
+    """With rows and columns of zeros, to whole blocks."""
+    return torch.nn.functional.pad(dense, (0, -dense.shape[1] % block[1], 0, -dense.shape[0] % block[0]))
 
 
 def stored_positions(dense: Tensor, block: tuple[int, int]) -> Tensor:
@@ -78,8 +118,7 @@ def stored_positions(dense: Tensor, block: tuple[int, int]) -> Tensor:
     if block == (1, 1):
         return kept
     (rows, columns), (r, c) = dense.shape, block
-    padded = torch.nn.functional.pad(kept, (0, -columns % c, 0, -rows % r))
-    blocks = padded.unflatten(0, (-1, r)).unflatten(2, (-1, c)).any(3).any(1)
+    blocks = padded(kept, block).unflatten(0, (-1, r)).unflatten(2, (-1, c)).any(3).any(1)
     return blocks.repeat_interleave(r, 0).repeat_interleave(c, 1)[:rows, :columns]
 
 

@@ -1,11 +1,12 @@
-"""A sparse matrix times a vector or a few of them, in float32 on the CPU.
+"""A packed matrix times a vector or many of them, in float32 on the CPU.
 
 `SparseMatrix` checks what comes in and says what comes out; the arithmetic is in the C++ of `native/`, or in torch's
-sparse CSR where that is not compiled (`runtime.py` decides).
+sparse CSR where that is not compiled (`runtime.py` decides). `values.py` rounds.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from .products import NativeProduct, TorchProduct
 from .runtime import native
+from .values import FORMATS, rounded
 
 BLOCKS = ((1, 1), (8, 1), (16, 1), (4, 4))  # rows x columns
 MOST_COLUMNS = 65536  # column indices have 16 bits
@@ -30,6 +32,12 @@ class SparseMatrix:
     A zero that is not stored multiplies nothing: NaN or infinity in x reaches only rows with a stored value in that
     column (an exact 0 * inf is NaN in a dense product, and 0 here).
 
+    A block of None stores all values, zeros too, without indices: for matrices that are not sparse. NaN and infinity
+    then spread as in any dense product.
+
+    Products compute in float32. The values may be stored with fewer bits, which are then fewer bytes to fetch: float16,
+    or int8 with one float32 scale for each row.
+
     Example:
         >>> matrix = SparseMatrix.from_dense(torch.tensor([[0.0, 2.0, 0.0], [0.0, 0.0, 0.0]]))
         >>> matrix @ torch.tensor([1.0, 2.0, 3.0])
@@ -39,29 +47,36 @@ class SparseMatrix:
     """
 
     shape: tuple[int, int]  # rows, columns
-    block: tuple[int, int]  # rows, columns
+    block: tuple[int, int] | None  # rows, columns; None if dense
+    values: str  # float32, float16 or int8
     product: NativeProduct | TorchProduct = field(repr=False)
 
     @classmethod
-    def from_dense(cls, dense: Tensor, block: tuple[int, int] = (1, 1)) -> SparseMatrix:
-        """Pack the values of a dense matrix that are not zero.
+    def from_dense(cls, dense: Tensor, block: tuple[int, int] | None = (1, 1), values: str = "float32") -> SparseMatrix:
+        """Pack the values of a dense matrix that are not zero once they are rounded.
 
         Args:
-            dense: (rows, columns) float32 on the CPU, at most 65,536 columns; copied
-            block: (1, 1), (8, 1), (16, 1) or (4, 4)
+            dense: (rows, columns) float32 on the CPU, at most 65,536 columns unless block is None; copied
+            block: (1, 1), (8, 1), (16, 1) or (4, 4); None packs zeros too
+            values: "float32"; "float16", rounded to the nearest; or "int8", each row in steps of its largest
+                magnitude / 127. A matrix that was rounded before, to the same format, is packed without any loss
 
         Raises:
-            ValueError: another block, shape, dtype or device
+            ValueError: another block, format, shape, dtype or device; values that do not fit the format
         """
-        if tuple(block) not in BLOCKS:
-            raise ValueError(f"blocks of {'x'.join(map(str, block))}: not one of 1x1, 8x1, 16x1, 4x4")
+        if block is not None:
+            block = tuple(block)
+            if block not in BLOCKS:
+                raise ValueError(f"blocks of {'x'.join(map(str, block))}: not one of 1x1, 8x1, 16x1, 4x4")
+        if values not in FORMATS:
+            raise ValueError(f"values as {values!r}: not one of {', '.join(FORMATS)}")
         refuse_unfit("the matrix", dense)
-        if dense.dim() != 2 or dense.shape[1] > MOST_COLUMNS:
+        if dense.dim() != 2 or (block is not None and dense.shape[1] > MOST_COLUMNS):
             raise ValueError(
                 f"a matrix of shape {tuple(dense.shape)}: (rows, columns) of at most {MOST_COLUMNS} columns"
             )
         product = TorchProduct if native() is None else NativeProduct
-        return cls(tuple(dense.shape), tuple(block), product(dense.detach(), tuple(block)))
+        return cls(tuple(dense.shape), block, values, product(rounded(dense.detach(), values), block))
 
     @property
     def stored(self) -> int:
@@ -70,7 +85,7 @@ class SparseMatrix:
 
     @property
     def bytes(self) -> int:
-        """Memory of values and indices."""
+        """Memory of values, scales and indices."""
         return self.product.bytes
 
     def __matmul__(self, x: Tensor) -> Tensor:
@@ -89,25 +104,55 @@ class SparseMatrix:
         Raises:
             ValueError: another shape, dtype or device, an x that wants a gradient, threads below 1 or above 1024
         """
-        refuse_unfit("x", x)
+        x, threads = checked(x, threads)
         if x.dim() not in (1, 2) or x.shape[0] != self.shape[1]:
             raise ValueError(
                 f"a matrix of shape {self.shape} times x of shape {tuple(x.shape)}: "
                 f"({self.shape[1]},) or ({self.shape[1]}, batch) fit"
             )
-        if x.requires_grad:
-            if torch.is_grad_enabled():
-                raise ValueError(
-                    "x wants a gradient, and none flows through a SparseMatrix: detach x, or use torch.no_grad()"
-                )
-            x = x.detach()
-        if threads is None:
-            threads = torch.get_num_threads()
-        elif isinstance(threads, bool) or not isinstance(threads, int):
-            raise ValueError(f"{threads!r} threads: a whole number is needed")
-        if not 1 <= threads <= MOST_THREADS:
-            raise ValueError(f"{threads} threads: 1 to {MOST_THREADS} are possible")
-        return self.product(x.contiguous(), threads)
+        return self.product.matmul(x.contiguous(), threads)
+
+    def linear(self, x: Tensor, threads: int | None = None) -> Tensor:
+        """x times the transposed matrix, as torch.nn.Linear without its bias.
+
+        Shapes:
+            (columns,) -> (rows,), (..., columns) -> (..., rows)
+
+        Args:
+            x, threads: as in `matmul`
+
+        Raises:
+            ValueError: as `matmul`
+        """
+        x, threads = checked(x, threads)
+        if x.dim() == 0 or x.shape[-1] != self.shape[1]:
+            raise ValueError(
+                f"x of shape {tuple(x.shape)} through a matrix of shape {self.shape}: "
+                f"({self.shape[1]},) or (..., {self.shape[1]}) fit"
+            )
+        if x.dim() == 1:
+            return self.product.matmul(x.contiguous(), threads)
+        positions = math.prod(x.shape[:-1])
+        y = self.product.linear(x.reshape(positions, self.shape[1]).contiguous(), threads)
+        return y.reshape(*x.shape[:-1], self.shape[0])
+
+
+def checked(x: Tensor, threads: int | None) -> tuple[Tensor, int]:
+    """What a product is given, if the kernels can read it, without its claim to a gradient."""
+    refuse_unfit("x", x)
+    if x.requires_grad:
+        if torch.is_grad_enabled():
+            raise ValueError(
+                "x wants a gradient, and none flows through a SparseMatrix: detach x, or use torch.no_grad()"
+            )
+        x = x.detach()
+    if threads is None:
+        threads = torch.get_num_threads()
+    elif isinstance(threads, bool) or not isinstance(threads, int):
+        raise ValueError(f"{threads!r} threads: a whole number is needed")
+    if not 1 <= threads <= MOST_THREADS:
+        raise ValueError(f"{threads} threads: 1 to {MOST_THREADS} are possible")
+    return x, threads
 
 
 def refuse_unfit(name: str, tensor: Tensor) -> None:

@@ -1,0 +1,80 @@
+// From stored values to float32, exactly. Included by kernels.cpp's parts, once per instruction set.
+#pragma once
+
+#include "layout.h"
+#include "vector.h"
+
+namespace {
+
+using sparse::Half;
+
+constexpr int kRun = 1024;  // floats that panels widen at a time: 4 KB, which stay in the first-level cache
+
+inline float widened(float value) { return value; }
+inline float widened(int8_t value) { return value; }
+
+inline float widened(Half half) {
+#if defined(__F16C__)
+    return _cvtsh_ss(half.bits);
+#else
+    const uint32_t magnitude = half.bits & 0x7fff;
+    // The exponent's bias grows from 15 to 127, and once more by as much where it means infinity or NaN.
+    uint32_t bits = (magnitude << 13) + 0x38000000 + (magnitude >= 0x7c00 ? 0x38000000 : 0);
+    const float small = float(int32_t(magnitude)) * 0x1p-24f;  // subnormal as float16, never as float32
+    if (magnitude < 0x400) __builtin_memcpy(&bits, &small, sizeof bits);
+    bits |= uint32_t(half.bits & 0x8000) << 16;
+    float value;
+    __builtin_memcpy(&value, &bits, sizeof value);
+    return value;
+#endif
+}
+
+template <int N>
+inline Vector<N> load(const Half* from) {
+#if defined(__AVX512F__)
+    if constexpr (N == 16) return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)from));
+#endif
+#if defined(__F16C__)
+    if constexpr (N == 8) return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)from));
+    if constexpr (N == 4) return _mm_cvtph_ps(_mm_loadl_epi64((const __m128i*)from));
+#endif
+    Vector<N> vector;
+    for (int i = 0; i < N; ++i) vector[i] = widened(from[i]);
+    return vector;
+}
+
+template <int N>
+inline Vector<N> load(const int8_t* from) {
+#if defined(__AVX512F__)
+    if constexpr (N == 16) return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)from)));
+#endif
+#if defined(__AVX2__)
+    if constexpr (N == 8) return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)from)));
+#endif
+    Vector<N> vector;
+    for (int i = 0; i < N; ++i) vector[i] = widened(from[i]);
+    return vector;
+}
+
+// `count` values as floats: where they are, or in `to`.
+template <class T>
+inline const float* widen(const T* from, int count, float* to) {
+    if constexpr (sizeof(T) == sizeof(float)) {
+        return from;
+    } else {
+        int i = 0;
+        for (; i + kWidth <= count; i += kWidth) store<kWidth>(to + i, load<kWidth>(from + i));
+        for (; i < count; ++i) to[i] = widened(from[i]);
+        return to;
+    }
+}
+
+// The sums of a row, N of them, times its scale if values of T have one.
+template <class T, int N>
+inline void rescale(float* sums, const float* scale, int64_t row) {
+    if constexpr (sizeof(T) == 1) {
+        for (int i = 0; i < N; ++i) sums[i] *= scale[row];
+    }
+}
+
+}  // namespace
