@@ -15,7 +15,7 @@ from torch import Tensor
 from .sparse import BLOCKS, SparseMatrix
 
 # A block's values are cheaper than single ones, but on no machine this many times: more zeros inside need no measuring.
-MOST_TIMES = 8
+MOST_TIMES = 6
 ROWS, COLUMNS = 512, 1024  # of the matrix that prices are measured on
 SAMPLE = 1024  # rows of a matrix that are looked at
 
@@ -28,6 +28,8 @@ def fastest_layout(dense: Tensor, width: int) -> tuple[int, int] | None:
         width: columns of x at once: 1 for a recurrent matrix, 16 for one that sees many frames
     """
     counts = stored_in_layouts(dense)
+    if not counts[1, 1]:
+        return (1, 1)
     worth = [block for block, stored in counts.items() if stored <= MOST_TIMES * counts[1, 1]]
     if len(worth) == 1:
         return worth[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ class SparseNetwork:
         config: the shape
         bins: features per frame (F)
         tensors: the state of the network, by its names; each is asked for once, packed and let go
+        values: which of them hold float16 or int8 numbers (and a scale for each row): they stay that small in memory
         threads: how many work at the same time, torch.get_num_threads() unless given
 
     Raises:
@@ -29,10 +31,16 @@ class SparseNetwork:
     """
 
     def __init__(
-        self, config: NetworkConfig, bins: int, tensors: Mapping[str, Tensor], *, threads: int | None = None
+        self,
+        config: NetworkConfig,
+        bins: int,
+        tensors: Mapping[str, Tensor],
+        *,
+        values: Mapping[str, str] = MappingProxyType({}),
+        threads: int | None = None,
     ) -> None:
         self.config, self.threads = config, threads
-        weights = Weights(tensors)
+        weights = Weights(tensors, values)
         self.convolutions = [weights.convolution(f"convolutions.{i}", c) for i, c in enumerate(config.convolutions)]
         self.layers = [layer_of(weights, f"recurrent.{i}", config) for i in range(config.layers)]
         self.lookahead = weights.dense("lookahead.weight") if config.lookahead else None
@@ -63,8 +71,8 @@ class SparseNetwork:
             x = packing.pack([look_ahead(sequence, self.lookahead) for sequence in packing.unpack(x)])
         if self.fully_connected is not None:
             matrix, norm = self.fully_connected
-            x = clipped_relu(norm(linear(matrix, x, threads)))
-        logits = packing.unpack(linear(self.head, x, threads) + self.head_bias)
+            x = clipped_relu(norm(matrix.linear(x, threads)))
+        logits = packing.unpack(self.head.linear(x, threads) + self.head_bias)
         padded = logits[0].new_zeros(len(logits), self.output_frames(features.shape[1]), self.head.shape[0])
         for row, sequence in zip(padded, logits):
             row[: len(sequence)] = sequence
@@ -87,7 +95,7 @@ def layer_of(weights: Weights, name: str, config: NetworkConfig) -> tuple[Affine
     if config.cell == "clipped_rnn":
         matrix, norm = weights.matrix(f"{name}.weight_ih"), weights.norm(f"{name}.norm")
         directions = [
-            Direction(matrix, weights.matrix(f"{name}.weight_hh{suffix}"), norm.shift, norm.scale)
+            Direction(matrix, weights.matrix(f"{name}.weight_hh{suffix}", frames=1), norm.shift, norm.scale)
             for suffix in suffixes
         ]
         return None, Recurrence(config.cell, tuple(directions), sum=sum)
@@ -101,18 +109,13 @@ def layer_of(weights: Weights, name: str, config: NetworkConfig) -> tuple[Affine
         directions.append(
             Direction(
                 weights.matrix(f"{name}.cell.weight_ih_l0{suffix}"),
-                weights.matrix(f"{name}.cell.weight_hh_l0{suffix}"),
+                weights.matrix(f"{name}.cell.weight_hh_l0{suffix}", frames=1),
                 of_input + of_state,
                 bias=bias,
             )
         )
     norm = weights.norm(f"{name}.norm") if config.batch_norm and name != "recurrent.0" else None
     return norm, Recurrence(config.cell, tuple(directions), sum=sum)
-
-
-def linear(matrix: SparseMatrix, x: Tensor, threads: int) -> Tensor:
-    """(frames, columns) -> (frames, rows)."""
-    return matrix.matmul(x.t(), threads).t()
 
 
 def look_ahead(x: Tensor, weight: Tensor) -> Tensor:

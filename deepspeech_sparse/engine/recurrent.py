@@ -93,14 +93,14 @@ def step_by_step(layer: Recurrence, x: Tensor, counts: Tensor, threads: int) -> 
     steps = list(zip(starts, counts.tolist()))
     ys = []
     for number, direction in enumerate(layer.directions):
-        inputs = direction.input.matmul(x.t(), threads).t()
+        inputs = direction.input.linear(x, threads)
         inputs = inputs * direction.scale + direction.shift if direction.scale is not None else inputs + direction.shift
         hidden = direction.recurrent.shape[1]
         batch = max(counts.tolist(), default=0)
         state, memory = torch.zeros(batch, hidden), torch.zeros(batch, hidden)
         y = torch.empty(len(x), hidden)
         for start, count in steps if number == 0 else reversed(steps):
-            product = direction.recurrent.matmul(state[:count].t(), threads).t()
+            product = direction.recurrent.linear(state[:count], threads)
             state[:count] = cell_step(layer.cell, inputs[start : start + count], product, direction, state, memory)
             y[start : start + count] = state[:count]
         ys.append(y)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..model.config import ConvolutionConfig
 from ..model.masking import clipped_relu
+from .layouts import fastest_layout
 from .sparse import SparseMatrix
 
 EPSILON = 1e-5  # of torch's batch norm
@@ -47,17 +48,21 @@ class Weights:
 
     Args:
         tensors: by the names of the network's state
+        values: how the values of some are rounded already, "float16" or "int8", by the same names: they are packed so
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self.tensors = tensors
+    def __init__(self, tensors: Mapping[str, Tensor], values: Mapping[str, str]) -> None:
+        self.tensors, self.values = tensors, values
         self.matrices: dict[str, SparseMatrix] = {}
 
     def dense(self, name: str) -> Tensor:
         return self.tensors[name].detach()
 
-    def matrix(self, name: str) -> SparseMatrix:
-        self.matrices[name] = SparseMatrix.from_dense(self.dense(name))
+    def matrix(self, name: str, *, frames: int = 16) -> SparseMatrix:
+        """Packed in the layout that is fastest for x of so many frames: 1 if it multiplies a state, 16 at most."""
+        dense = self.dense(name)
+        block = fastest_layout(dense, frames)
+        self.matrices[name] = SparseMatrix.from_dense(dense, block, self.values.get(name, "float32"))
         return self.matrices[name]
 
     def norm(self, name: str) -> Affine:
