@@ -2,6 +2,7 @@
 #include "kernels.h"
 
 #include "blocks.h"
+#include "convolve.h"
 #include "unstructured.h"
 
 #define SPARSE_TEXT(name) #name
@@ -17,6 +18,7 @@ namespace SPARSE_PATH {
         {columns_vector<8>, columns_panel<8, 4>, columns_panel<8, 8>, columns_panel<8, 16>}, \
         {columns_vector<16>, columns_panel<16, 4>, columns_panel<16, 8>, columns_panel<16, 16>}, \
         {squares_vector, squares_panel<4>, squares_panel<8>, squares_panel<16>}, \
+        kTileFrames, convolve, convolve_scratch, \
     }
 
 extern const Kernels kernels;

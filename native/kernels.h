@@ -2,6 +2,7 @@
 #pragma once
 
 #include "layout.h"
+#include "taps.h"
 
 namespace sparse {
 
@@ -17,6 +18,9 @@ struct Kernels {
     BlockProduct blocks_8x1[4];
     BlockProduct blocks_16x1[4];
     BlockProduct blocks_4x4[4];
+    int64_t tile_frames;  // output frames that `convolve` computes at once
+    void (*convolve)(const Taps&, const Utterance&, const Piece&, float* scratch);
+    int64_t (*convolve_scratch)(const Taps&, int64_t bins);  // floats of scratch for pieces of so many input bins
 };
 
 }  // namespace sparse

@@ -44,6 +44,8 @@ void multiply(const Matrix& self, Input x, Result y, int threads) {
 
 }  // namespace
 
+void bind_convolution(nb::module_& m);  // bind_convolution.cpp
+
 NB_MODULE(_kernels, m) {
     nb::class_<Matrix>(m, "Matrix")
         .def("__init__", &construct, "rows"_a, "columns"_a, "block_rows"_a, "block_columns"_a, "starts"_a.noconvert(),
@@ -51,6 +53,7 @@ NB_MODULE(_kernels, m) {
         .def("multiply", &multiply, "x"_a.noconvert(), "y"_a.noconvert(), "threads"_a)
         .def_prop_ro("stored", &Matrix::stored)
         .def_prop_ro("bytes", &Matrix::bytes);
+    bind_convolution(m);
     m.def("paths", [] {
         std::vector<std::string> names;
         for (const sparse::Kernels* kernels : sparse::paths()) names.push_back(kernels->name);
