@@ -1,0 +1,69 @@
+// From time to tiles and back, for convolve.h, which says what a tile is. Included once per instruction set.
+#pragma once
+
+#include "taps.h"
+#include "vector.h"
+
+namespace {
+
+#if defined(__clang__)
+#define SPARSE_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int Order __attribute__((vector_size(16)));
+#define SPARSE_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Order{__VA_ARGS__})
+#endif
+
+// Rows and columns of a 4x4 square exchanged.
+inline void transpose4(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
+    const Vector<4> a = load<4>(from), b = load<4>(from + from_stride);
+    const Vector<4> c = load<4>(from + 2 * from_stride), d = load<4>(from + 3 * from_stride);
+    const Vector<4> ab = SPARSE_SHUFFLE(a, b, 0, 4, 1, 5), ab_rest = SPARSE_SHUFFLE(a, b, 2, 6, 3, 7);
+    const Vector<4> cd = SPARSE_SHUFFLE(c, d, 0, 4, 1, 5), cd_rest = SPARSE_SHUFFLE(c, d, 2, 6, 3, 7);
+    store<4>(to, SPARSE_SHUFFLE(ab, cd, 0, 1, 4, 5));
+    store<4>(to + to_stride, SPARSE_SHUFFLE(ab, cd, 2, 3, 6, 7));
+    store<4>(to + 2 * to_stride, SPARSE_SHUFFLE(ab_rest, cd_rest, 0, 1, 4, 5));
+    store<4>(to + 3 * to_stride, SPARSE_SHUFFLE(ab_rest, cd_rest, 2, 3, 6, 7));
+}
+#undef SPARSE_SHUFFLE
+
+// to[i] = x[origin + i * stride] for i in [0, length), zero where x has no such frame.
+inline void pick(const float* x, int64_t frames, int64_t origin, int64_t stride, int64_t length, float* to) {
+    int64_t begin = origin < 0 ? (stride - 1 - origin) / stride : 0;
+    int64_t end = origin < frames ? (frames - origin + stride - 1) / stride : 0;
+    if (end > length) end = length;
+    if (begin > end) begin = end;
+    for (int64_t i = 0; i < begin; ++i) to[i] = 0;
+    if (stride == 1) {
+        if (begin < end) __builtin_memcpy(to + begin, x + origin + begin, (end - begin) * sizeof(float));
+    } else {
+        for (int64_t i = begin; i < end; ++i) to[i] = x[origin + i * stride];
+    }
+    for (int64_t i = end; i < length; ++i) to[i] = 0;
+}
+
+// One input bin of one channel, as the outputs from `first` on need it. `line` has room for a tile and the reach.
+template <int V>
+inline void to_tile(const sparse::Taps& a, const float* x, int64_t frames, int64_t first, float* line, float* to) {
+    const int steps = V + a.reach();
+    for (int phase = 0; phase < a.phases; ++phase, to += a.steps * kWidth) {
+        pick(x, frames, first * a.stride_frames - a.frames / 2 + phase, a.stride_frames,
+             (kWidth - 1) * V + steps, line);
+        for (int lane = 0; lane < kWidth; lane += 4) {
+            for (int step = 0; step < steps; step += 4) {
+                transpose4(line + lane * V + step, V, to + step * kWidth + lane, kWidth);
+            }
+        }
+    }
+}
+
+// The sums of a tile, in the order of time.
+template <int V>
+inline void from_tile(const float* sums, float* to) {
+    for (int lane = 0; lane < kWidth; lane += 4) {
+        for (int step = 0; step < V; step += 4) {
+            transpose4(sums + step * kWidth + lane, kWidth, to + lane * V + step, V);
+        }
+    }
+}
+
+}  // namespace
