@@ -95,19 +95,7 @@ class SparseMatrix:
                 f"a matrix of shape {self.shape} times x of shape {tuple(x.shape)}: "
                 f"({self.shape[1]},) or ({self.shape[1]}, batch) fit"
             )
-        if x.requires_grad:
-            if torch.is_grad_enabled():
-                raise ValueError(
-                    "x wants a gradient, and none flows through a SparseMatrix: detach x, or use torch.no_grad()"
-                )
-            x = x.detach()
-        if threads is None:
-            threads = torch.get_num_threads()
-        elif isinstance(threads, bool) or not isinstance(threads, int):
-            raise ValueError(f"{threads!r} threads: a whole number is needed")
-        if not 1 <= threads <= MOST_THREADS:
-            raise ValueError(f"{threads} threads: 1 to {MOST_THREADS} are possible")
-        return self.product(x.contiguous(), threads)
+        return self.product(without_gradient(x, self).contiguous(), number_of_threads(threads))
 
 
 def refuse_unfit(name: str, tensor: Tensor) -> None:
@@ -119,3 +107,23 @@ def refuse_unfit(name: str, tensor: Tensor) -> None:
         raise ValueError(
             f"{name} is {tensor.dtype} on {tensor.device}, {layout}: strided torch.float32 on the CPU is needed"
         )
+
+
+def without_gradient(x: Tensor, product: object) -> Tensor:
+    """x detached; ValueError where somebody waits for its gradient, which no product here has."""
+    if x.requires_grad and torch.is_grad_enabled():
+        raise ValueError(
+            f"x wants a gradient, and none flows through a {type(product).__name__}: detach x, or use torch.no_grad()"
+        )
+    return x.detach()
+
+
+def number_of_threads(threads: int | None) -> int:
+    """torch's own number unless given; ValueError if it cannot be."""
+    if threads is None:
+        return torch.get_num_threads()
+    if isinstance(threads, bool) or not isinstance(threads, int):
+        raise ValueError(f"{threads!r} threads: a whole number is needed")
+    if not 1 <= threads <= MOST_THREADS:
+        raise ValueError(f"{threads} threads: 1 to {MOST_THREADS} are possible")
+    return threads
