@@ -76,7 +76,9 @@ void convolve_tile(const Taps& a, const Utterance& u, const Piece& piece, int64_
     for (int64_t channel = 0; channel < a.channels_in; ++channel) {
         float* to = tiles + channel / a.group * group_floats + channel % a.group * row;
         for (int64_t bin = first; bin < last; ++bin, to += bin_floats) {
-            to_tile<V>(a, u.x + (channel * u.bins + bin) * u.frames, u.frames, piece.frame, line, to);
+            const float* x = u.x + (channel * u.bins + bin) * u.frames;
+            if (bin + kAheadBins < last) fetch<V>(a, x + kAheadBins * u.frames, u.frames, piece.frame);
+            to_tile<V>(a, x, u.frames, piece.frame, line, to);
         }
     }
 

@@ -6,6 +6,8 @@
 
 namespace {
 
+constexpr int kAheadBins = 2;  // rows of x are fetched so many before they are read
+
 #if defined(__clang__)
 #define SPARSE_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
@@ -39,6 +41,14 @@ inline void pick(const float* x, int64_t frames, int64_t origin, int64_t stride,
         for (int64_t i = begin; i < end; ++i) to[i] = x[origin + i * stride];
     }
     for (int64_t i = end; i < length; ++i) to[i] = 0;
+}
+
+// Asks for the frames of a tile. They are few in a row of x, too few for the hardware to foresee.
+template <int V>
+inline void fetch(const sparse::Taps& a, const float* x, int64_t frames, int64_t first) {
+    constexpr int kLine = 16;  // floats
+    const int64_t end = (first + kWidth * V) * a.stride_frames;
+    for (int64_t i = first * a.stride_frames; i < (end < frames ? end : frames); i += kLine) __builtin_prefetch(x + i);
 }
 
 // One input bin of one channel, as the outputs from `first` on need it. `line` has room for a tile and the reach.
