@@ -23,12 +23,14 @@ void construct(Convolution* self, Weight weight, int64_t stride_bins, int64_t st
     }
     const auto size = [&](int axis) { return int64_t(weight.shape(axis)); };
     nb::gil_scoped_release released;
-    new (self) Convolution({size(0), size(1), size(2), size(3), stride_bins, stride_frames, weight.data(), shift.data()});
+    new (self) Convolution(
+        {size(0), size(1), size(2), size(3), stride_bins, stride_frames, weight.data(), shift.data()});
 }
 
 void run(const Convolution& self, Input x, Result y, int threads) {
     const auto shape = [](const auto& a) {
-        return "(" + std::to_string(a.shape(0)) + ", " + std::to_string(a.shape(1)) + ", " + std::to_string(a.shape(2)) + ")";
+        return "(" + std::to_string(a.shape(0)) + ", " + std::to_string(a.shape(1)) + ", " +
+               std::to_string(a.shape(2)) + ")";
     };
     const int64_t bins = int64_t(x.shape(1)), frames = int64_t(x.shape(2));
     if (int64_t(x.shape(0)) != self.channels_in() || int64_t(y.shape(0)) != self.channels_out() ||

@@ -1,4 +1,4 @@
-// A convolution: checked and packed once, then applied piece by piece. Everything that the kernel relies on is checked here.
+// A convolution: checked and packed once, then applied piece by piece. What the kernel relies on is checked here.
 #include "convolution.h"
 
 #include <algorithm>
@@ -14,7 +14,8 @@ constexpr int64_t kMostIndex = UINT32_MAX;
 std::string text(int64_t number) { return std::to_string(number); }
 
 void check(const ConvolutionSource& s) {
-    const std::string kernel = text(s.channels_out) + "x" + text(s.channels_in) + "x" + text(s.bins) + "x" + text(s.frames);
+    const std::string kernel =
+        text(s.channels_out) + "x" + text(s.channels_in) + "x" + text(s.bins) + "x" + text(s.frames);
     const auto refuse = [&](const std::string& why) {
         throw std::invalid_argument("a convolution of " + kernel + " (channels out and in, bins, frames): " + why);
     };
@@ -34,8 +35,8 @@ void check(const ConvolutionSource& s) {
     }
 }
 
-// Input channels at a time: with fewer than some 24 taps for each output channel, reading and writing its sums takes longer
-// than the taps do; with many more, their window leaves the first-level cache.
+// Input channels at a time: enough for some 24 taps of each output channel, or else its sums are read and written too
+// often; not many more, or else their window leaves the first-level cache. 16 and 40 were as good.
 int64_t grouped(const ConvolutionSource& s) {
     constexpr int64_t kTaps = 24;
     const int64_t size = s.channels_out * s.channels_in * s.bins * s.frames;
@@ -70,7 +71,8 @@ Convolution::Convolution(const ConvolutionSource& s) : taps_() {
     taps_.group = int(grouped(s));
     taps_.groups = (taps_.channels_in + taps_.group - 1) / taps_.group;
     taps_.phases = std::min(taps_.stride_frames, taps_.frames);
-    taps_.steps = kFramesPerLane + ((taps_.frames - 1) / taps_.stride_frames + 3) / 4 * 4;
+    taps_.reach = ((taps_.frames - 1) / taps_.stride_frames + 3) / 4 * 4;
+    taps_.steps = kFramesPerLane + taps_.reach;
     pack(s);
     shift_.assign(s.shift, s.shift + s.channels_out);
     taps_.start = start_.data();
@@ -87,7 +89,7 @@ void Convolution::pack(const ConvolutionSource& s) {
                 start_.push_back(uint32_t(tap_.size()));
                 for (int64_t in = first; in < last; ++in) {
                     const float* weight = s.weight + ((out * s.channels_in + in) * s.bins + bin) * s.frames;
-                    const int64_t row = (bin * taps_.group + in - first) * taps_.row();
+                    const int64_t row = (bin * taps_.group + in - first) * taps_.phases * taps_.steps;
                     for (int64_t frame = 0; frame < s.frames; ++frame) {
                         if (weight[frame] == 0) continue;
                         const int64_t phase = frame % s.stride_frames, step = frame / s.stride_frames;
@@ -101,10 +103,11 @@ void Convolution::pack(const ConvolutionSource& s) {
     tap_.shrink_to_fit();
 }
 
-void Convolution::run(const Kernels& kernels, const float* x, int64_t bins, int64_t frames, float* y, int threads) const {
+void Convolution::run(const Kernels& kernels, const float* x, int64_t bins, int64_t frames, float* y,
+                      int threads) const {
     const Utterance u{x, y, bins, frames, bins_out(bins), frames_out(frames)};
     if (u.bins_out == 0 || u.frames_out == 0) return;
-    // Pieces share no work but the windows where their bins meet, and their borders change no output's order of additions.
+    // Borders of pieces change no output's order of additions. Windows are laid out anew where pieces meet.
     constexpr int64_t kMostBins = 24;  // 2.5 MB of scratch for the second convolution of Deep Speech 2 with AVX-512
     const int64_t tiles = (u.frames_out + kernels.tile_frames - 1) / kernels.tile_frames;
     const int64_t wanted = std::max((u.bins_out + kMostBins - 1) / kMostBins, (threads + tiles - 1) / tiles);

@@ -1,12 +1,12 @@
-// A pruned 2-D convolution, a shift per channel and the clipped ReLU. Included by kernels.cpp, once per instruction set.
+// A pruned 2-D convolution, a shift and the clipped ReLU. Included by kernels.cpp, once per instruction set.
 //
 // A tile is kWidth * V consecutive output frames, V in each lane. Inputs of a tile are laid out in the same way, those
 // of one remainder to the time stride together:
 //
 //     vector n:  x[n], x[V + n], x[2 V + n], ...        n = 0 ... V - 1, and as far as the kernel reaches beyond
 //
-// What a tap multiplies is then V whole vectors, whichever frame of the kernel it is. In the order of time, nearly every
-// load would cross a cache line, and take twice as long.
+// What a tap multiplies is then V whole vectors, whichever frame of the kernel it is. In the order of time, nearly
+// every load would cross a cache line, which makes two of it.
 #pragma once
 
 #include "taps.h"
@@ -23,11 +23,11 @@ using sparse::Utterance;
 
 constexpr int kTileFrames = kWidth * kFramesPerLane;
 
-inline int64_t line_floats(const Taps& a) { return (kTileFrames + a.reach() + 15) / 16 * 16; }  // whole cache lines
+inline int64_t line_floats(const Taps& a) { return (kTileFrames + a.reach + 15) / 16 * 16; }  // whole cache lines
 
 // Floats of scratch for a piece that reads so many input bins.
 int64_t convolve_scratch(const Taps& a, int64_t bins) {
-    return a.channels_out * kTileFrames + line_floats(a) + a.groups * a.group * bins * a.row() * kWidth;
+    return a.channels_out * kTileFrames + line_floats(a) + a.groups * a.group * bins * a.phases * a.steps * kWidth;
 }
 
 // Adds taps to the sums of one tile of one output channel and bin.
@@ -72,7 +72,8 @@ void convolve_tile(const Taps& a, const Utterance& u, const Piece& piece, int64_
     const int64_t top = piece.bin * a.stride_bins - a.bins / 2;
     const int64_t bottom = (piece.bin_end - 1) * a.stride_bins - a.bins / 2 + a.bins;
     const int64_t first = top < 0 ? 0 : top, last = bottom > u.bins ? u.bins : bottom;  // input bins that are read
-    const int64_t row = a.row() * kWidth, bin_floats = a.group * row, group_floats = (last - first) * bin_floats;
+    const int64_t row = int64_t(a.phases) * a.steps * kWidth;
+    const int64_t bin_floats = a.group * row, group_floats = (last - first) * bin_floats;
     for (int64_t channel = 0; channel < a.channels_in; ++channel) {
         float* to = tiles + channel / a.group * group_floats + channel % a.group * row;
         for (int64_t bin = first; bin < last; ++bin, to += bin_floats) {

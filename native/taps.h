@@ -1,4 +1,5 @@
-// How a pruned 2-D convolution lies in memory: what convolution.cpp builds and convolve.h reads. No ownership.
+// How a pruned 2-D convolution lies in memory: what convolution.cpp builds and convolve.h reads. No ownership, and no
+// functions: one compiled for AVX-512 could be the copy that the linker keeps for all.
 #pragma once
 
 #include <cstdint>
@@ -22,13 +23,11 @@ struct Taps {
     int stride_bins, stride_frames;
     int group, groups;
     int phases;             // how many remainders to the time stride the kernel's frames have
-    int steps;              // vectors of one phase of one input bin, a multiple of four
+    int reach;              // vectors of one phase beyond those of the kernel's first frame, a multiple of four
+    int steps;              // kFramesPerLane + reach: vectors of one phase of one input bin of one channel
     const uint32_t* start;  // (groups, channels_out, bins) and the end: first tap of each
     const Tap* tap;
     const float* shift;     // (channels_out)
-
-    int reach() const { return steps - kFramesPerLane; }  // vectors beyond those of the kernel's first frame
-    int64_t row() const { return int64_t(phases) * steps; }  // vectors of one input bin of one channel
 };
 
 // What it is applied to: one utterance.

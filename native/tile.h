@@ -54,7 +54,7 @@ inline void fetch(const sparse::Taps& a, const float* x, int64_t frames, int64_t
 // One input bin of one channel, as the outputs from `first` on need it. `line` has room for a tile and the reach.
 template <int V>
 inline void to_tile(const sparse::Taps& a, const float* x, int64_t frames, int64_t first, float* line, float* to) {
-    const int steps = V + a.reach();
+    const int steps = V + a.reach;
     for (int phase = 0; phase < a.phases; ++phase, to += a.steps * kWidth) {
         pick(x, frames, first * a.stride_frames - a.frames / 2 + phase, a.stride_frames,
              (kWidth - 1) * V + steps, line);

@@ -69,7 +69,7 @@ def assert_convolution(y: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, 
 odd = st.integers(0, 5).map(lambda half: 2 * half + 1)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     channels=st.tuples(st.integers(1, 5), st.integers(1, 5)),
     kernel=st.tuples(odd, odd),
@@ -93,13 +93,13 @@ def test_every_path_agrees_with_a_dense_convolution(
         assert_convolution(y, x, parts[0], stride, *parts[1:])
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [path for path in PATHS if "gather" not in path])  # only matrices gather
 @pytest.mark.parametrize("sparsity", [0.5, 0.9, 0.99])
 @pytest.mark.parametrize(("shape", "stride", "bins"), [((32, 1, 11, 41), (2, 2), 161), ((20, 16, 11, 21), (1, 2), 81)])
 def test_the_convolutions_of_deep_speech_2(path, sparsity, shape, stride, bins):
     """Large enough for several tiles, several pieces of bins and groups of input channels, the last one smaller."""
     weight, scale, shift = pruned(shape, sparsity, 3)
-    x = torch.randn(shape[1], bins, 150 * stride[0], generator=torch.Generator().manual_seed(4))
+    x = torch.randn(shape[1], bins, 140 * stride[0], generator=torch.Generator().manual_seed(4))
     scale = scale / 20  # not everything is clipped
     y = packed(weight, stride, scale, shift, path)(x)
     assert (y > 0).logical_and(y < 20).double().mean() > 0.2
