@@ -29,7 +29,8 @@ void check(const ConvolutionSource& s) {
         refuse("strides of " + text(s.stride_bins) + " bins and " + text(s.stride_frames) + " frames: 1 to " +
                text(kMostWide) + " are possible");
     }
-    const int64_t vectors = s.channels_in * s.bins * std::min(s.stride_frames, s.frames) * (kFramesPerLane + s.frames + 3);
+    const int64_t phases = std::min(s.stride_frames, s.frames);
+    const int64_t vectors = s.channels_in * s.bins * phases * (kFramesPerLane + s.frames + 3);
     if (s.channels_out * s.channels_in * s.bins * s.frames > kMostIndex || vectors > kMostIndex) {
         refuse("too large for 32-bit indices");
     }
