@@ -20,5 +20,6 @@ std::string shape_of(const Array& array) {
     return text + ")";
 }
 
+void bind_convolution(nanobind::module_& m);
 void bind_matrix(nanobind::module_& m);
 void bind_recurrence(nanobind::module_& m);

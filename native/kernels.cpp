@@ -2,6 +2,7 @@
 #include "kernels.h"
 
 #include "blocks.h"
+#include "convolve.h"
 #include "squares.h"
 #include "step.h"
 #include "transpose.h"
@@ -28,7 +29,7 @@ namespace SPARSE_PATH {
 
 #define SPARSE_KERNELS(name, X) \
     {name, SPARSE_PRODUCTS(X, float), SPARSE_PRODUCTS(X, Half), SPARSE_PRODUCTS(X, int8_t), transpose, \
-     {step<Rnn>, step<Gru>, step<Lstm>, step<ClippedRnn>}}
+     {step<Rnn>, step<Gru>, step<Lstm>, step<ClippedRnn>}, kTileFrames, convolve, convolve_scratch}
 
 extern const Kernels kernels;
 const Kernels kernels = SPARSE_KERNELS(SPARSE_STRING(SPARSE_PATH), Loads);

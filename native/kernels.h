@@ -3,6 +3,7 @@
 
 #include "cell.h"
 #include "layout.h"
+#include "taps.h"
 
 namespace sparse {
 
@@ -33,6 +34,9 @@ struct Kernels {
     void (*transpose)(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to,
                       int64_t to_stride);
     StepFunction steps[4];  // by Cell
+    int64_t tile_frames;  // output frames that `convolve` computes at once
+    void (*convolve)(const Taps&, const Utterance&, const Piece&, float* scratch);
+    int64_t (*convolve_scratch)(const Taps&, int64_t bins);  // floats of scratch for pieces of so many input bins
 };
 
 inline const Products<float>& products_of(const Kernels& kernels, float) { return kernels.float32; }

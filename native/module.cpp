@@ -16,6 +16,7 @@ NB_MODULE(_kernels, m) {
     });
     m.def("path", [] { return std::string(sparse::active().name); });
     m.def("select", &sparse::select, "name"_a);
+    bind_convolution(m);
     bind_matrix(m);
     bind_recurrence(m);
 }

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..model.config import NetworkConfig
 from ..model.masking import clipped_relu
+from .convolution import SparseConvolution
 from .recurrent import Direction, Recurrence
 from .sequences import Packing
 from .sparse import SparseMatrix
@@ -41,13 +42,15 @@ class SparseNetwork:
     ) -> None:
         self.config, self.threads = config, threads
         weights = Weights(tensors, values)
-        self.convolutions = [weights.convolution(f"convolutions.{i}", c) for i, c in enumerate(config.convolutions)]
+        for index, convolution in enumerate(config.convolutions):
+            weights.convolution(f"convolutions.{index}", convolution)
         self.layers = [layer_of(weights, f"recurrent.{i}", config) for i in range(config.layers)]
         self.lookahead = weights.dense("lookahead.weight") if config.lookahead else None
         self.fully_connected = None
         if config.fully_connected:
             self.fully_connected = weights.matrix("fully_connected.linear.weight"), weights.norm("fully_connected.norm")
         self.head, self.head_bias = weights.matrix("head.weight"), weights.dense("head.bias")
+        self.convolutions: dict[str, SparseConvolution] = weights.convolutions
         self.matrices: dict[str, SparseMatrix] = weights.matrices
 
     def output_frames(self, frames):
@@ -83,7 +86,7 @@ class SparseNetwork:
         if not len(x):  # no convolution is defined for it
             return x.new_zeros(0, self.layers[0][1].features)
         x = x.t()[None]  # channels, bins, frames
-        for convolution in self.convolutions:
+        for convolution in self.convolutions.values():
             x = convolution(x, threads)
         return x.flatten(0, 1).t()
 

@@ -15,8 +15,6 @@ from .products import NativeProduct
 from .runtime import native
 from .sparse import SparseMatrix
 
-GATES = {"rnn": 1, "gru": 3, "lstm": 4, "clipped_rnn": 1}
-
 
 @dataclass(frozen=True)
 class Direction:

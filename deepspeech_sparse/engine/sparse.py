@@ -104,13 +104,13 @@ class SparseMatrix:
         Raises:
             ValueError: another shape, dtype or device, an x that wants a gradient, threads below 1 or above 1024
         """
-        x, threads = checked(x, threads)
+        refuse_unfit("x", x)
         if x.dim() not in (1, 2) or x.shape[0] != self.shape[1]:
             raise ValueError(
                 f"a matrix of shape {self.shape} times x of shape {tuple(x.shape)}: "
                 f"({self.shape[1]},) or ({self.shape[1]}, batch) fit"
             )
-        return self.product.matmul(x.contiguous(), threads)
+        return self.product.matmul(without_gradient(x, self).contiguous(), number_of_threads(threads))
 
     def linear(self, x: Tensor, threads: int | None = None) -> Tensor:
         """x times the transposed matrix, as torch.nn.Linear without its bias.
@@ -124,35 +124,18 @@ class SparseMatrix:
         Raises:
             ValueError: as `matmul`
         """
-        x, threads = checked(x, threads)
+        refuse_unfit("x", x)
         if x.dim() == 0 or x.shape[-1] != self.shape[1]:
             raise ValueError(
                 f"x of shape {tuple(x.shape)} through a matrix of shape {self.shape}: "
                 f"({self.shape[1]},) or (..., {self.shape[1]}) fit"
             )
+        x, threads = without_gradient(x, self), number_of_threads(threads)
         if x.dim() == 1:
             return self.product.matmul(x.contiguous(), threads)
         positions = math.prod(x.shape[:-1])
         y = self.product.linear(x.reshape(positions, self.shape[1]).contiguous(), threads)
         return y.reshape(*x.shape[:-1], self.shape[0])
-
-
-def checked(x: Tensor, threads: int | None) -> tuple[Tensor, int]:
-    """What a product is given, if the kernels can read it, without its claim to a gradient."""
-    refuse_unfit("x", x)
-    if x.requires_grad:
-        if torch.is_grad_enabled():
-            raise ValueError(
-                "x wants a gradient, and none flows through a SparseMatrix: detach x, or use torch.no_grad()"
-            )
-        x = x.detach()
-    if threads is None:
-        threads = torch.get_num_threads()
-    elif isinstance(threads, bool) or not isinstance(threads, int):
-        raise ValueError(f"{threads!r} threads: a whole number is needed")
-    if not 1 <= threads <= MOST_THREADS:
-        raise ValueError(f"{threads} threads: 1 to {MOST_THREADS} are possible")
-    return x, threads
 
 
 def refuse_unfit(name: str, tensor: Tensor) -> None:
@@ -164,3 +147,23 @@ def refuse_unfit(name: str, tensor: Tensor) -> None:
         raise ValueError(
             f"{name} is {tensor.dtype} on {tensor.device}, {layout}: strided torch.float32 on the CPU is needed"
         )
+
+
+def without_gradient(x: Tensor, product: object) -> Tensor:
+    """x detached; ValueError where somebody waits for its gradient, which no product here has."""
+    if x.requires_grad and torch.is_grad_enabled():
+        raise ValueError(
+            f"x wants a gradient, and none flows through a {type(product).__name__}: detach x, or use torch.no_grad()"
+        )
+    return x.detach()
+
+
+def number_of_threads(threads: int | None) -> int:
+    """torch's own number unless given; ValueError if it cannot be."""
+    if threads is None:
+        return torch.get_num_threads()
+    if isinstance(threads, bool) or not isinstance(threads, int):
+        raise ValueError(f"{threads!r} threads: a whole number is needed")
+    if not 1 <= threads <= MOST_THREADS:
+        raise ValueError(f"{threads} threads: 1 to {MOST_THREADS} are possible")
+    return threads

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..model.config import ConvolutionConfig
-from ..model.masking import clipped_relu
+from .convolution import SparseConvolution
 from .layouts import fastest_layout
 from .sparse import SparseMatrix
 
@@ -27,24 +27,8 @@ class Affine:
         return torch.addcmul(self.shift, x, self.scale)
 
 
-@dataclass(frozen=True)
-class DenseConvolution:
-    """`MaskedConvolution` for one utterance of its own length, through torch."""
-
-    weight: Tensor  # (C', C, frames, bins)
-    stride: tuple[int, int]  # frames, bins
-    norm: Affine
-
-    def __call__(self, x: Tensor, threads: int) -> Tensor:
-        """Shapes: (C, F, T) -> (C', F', T')"""
-        padding = (self.weight.shape[2] // 2, self.weight.shape[3] // 2)
-        y = torch.nn.functional.conv2d(x.transpose(1, 2), self.weight, stride=self.stride, padding=padding)
-        y = y * self.norm.scale[:, None, None] + self.norm.shift[:, None, None]
-        return clipped_relu(y).transpose(1, 2)
-
-
 class Weights:
-    """Reads the tensors of a network one by one, and remembers the matrices that it packed.
+    """Reads the tensors of a network one by one, and remembers what it packed.
 
     Args:
         tensors: by the names of the network's state
@@ -54,6 +38,7 @@ class Weights:
     def __init__(self, tensors: Mapping[str, Tensor], values: Mapping[str, str]) -> None:
         self.tensors, self.values = tensors, values
         self.matrices: dict[str, SparseMatrix] = {}
+        self.convolutions: dict[str, SparseConvolution] = {}
 
     def dense(self, name: str) -> Tensor:
         return self.tensors[name].detach()
@@ -72,7 +57,9 @@ class Weights:
         scale = weight / (variance + EPSILON).sqrt()
         return Affine(scale, bias - mean * scale)
 
-    def convolution(self, name: str, config: ConvolutionConfig) -> DenseConvolution:
-        return DenseConvolution(
-            self.dense(f"{name}.convolution.weight"), config.stride[::-1], self.norm(f"{name}.norm")
+    def convolution(self, name: str, config: ConvolutionConfig) -> None:
+        """Pack a convolution and the norm behind it."""
+        norm, key = self.norm(f"{name}.norm"), f"{name}.convolution.weight"
+        self.convolutions[key] = SparseConvolution.from_dense(
+            self.dense(key), config.stride[::-1], norm.scale, norm.shift
         )
