@@ -85,6 +85,7 @@ def fuzz_targets() -> dict[str, Target]:
     return {
         "matrix": Target(lambda draw: matrix_case(kernels, draw), border, 4),
         "recurrence": Target(lambda draw: recurrence_case(kernels, draw), border, 2),
+        "convolution": Target(lambda draw: convolution_case(kernels, draw), border, 2),
     }
 
 
@@ -172,6 +173,22 @@ def recurrence_case(kernels, draw: random.Random) -> None:
     layer.run(
         spoiled_array(x, draw), spoiled_array(counts, draw), spoiled_array(y, draw), spoiled(draw.randint(1, 5), draw)
     )
+
+
+def convolution_case(kernels, draw: random.Random) -> None:
+    kernels.select(draw.choice(kernels.paths()))
+    random_ = np.random.default_rng(draw.getrandbits(32))
+    sizes = [draw.randint(1, 5), draw.randint(1, 5), draw.choice([1, 3, 11, 41]), draw.choice([1, 3, 5, 11])]
+    strides = [draw.randint(1, 3), draw.randint(1, 3)]
+    weight = random_.standard_normal([spoiled(size, draw) % 50 for size in sizes]).astype("f4")
+    weight[random_.random(weight.shape) < draw.choice([0, 0.5, 0.9, 1])] = 0
+    shift = spoiled_array(np.ones(weight.shape[0], "f4"), draw)
+    convolution = kernels.Convolution(weight, *(spoiled(stride, draw) for stride in strides), shift)
+    bins, frames = draw.randint(0, 50), draw.choice([0, 1, 5, 63, 64, 65, 128, 200, 300])
+    x = np.ones([spoiled(size, draw) % 400 for size in (sizes[1], bins, frames)], "f4")
+    shape = (sizes[0], -(-bins // strides[0]), -(-frames // strides[1]))
+    y = np.empty([spoiled(size, draw) % 400 for size in shape], "f4")
+    convolution.run(spoiled_array(x, draw), spoiled_array(y, draw), spoiled(draw.randint(1, 4), draw))
 
 
 if __name__ == "__main__":
