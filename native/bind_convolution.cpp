@@ -32,7 +32,7 @@ void run(const Convolution& self, Maps x, ResultMaps y, int threads) {
                                std::to_string(self.channels_out()) + " channels of x " + shape_of(x) + " into y " +
                                shape_of(y)).c_str());
     }
-    if (threads < 1 || threads > 1024) throw nb::value_error(("threads: " + std::to_string(threads)).c_str());
+    check_threads(threads);
     nb::gil_scoped_release released;
     self.run(sparse::active(), x.data(), bins, frames, y.data(), threads);
 }

@@ -43,10 +43,6 @@ void refuse(const Matrix& self, const char* form, const Input& x, const Result& 
                            form + shape_of(x) + " into y " + shape_of(y)).c_str());
 }
 
-void check_threads(int threads) {
-    if (threads < 1 || threads > 1024) throw nb::value_error(("threads: " + std::to_string(threads)).c_str());
-}
-
 void multiply(const Matrix& self, Input x, Result y, int threads) {
     const bool matrices = x.ndim() == 2 && y.ndim() == 2 && x.shape(1) == y.shape(1);
     const bool vectors = x.ndim() == 1 && y.ndim() == 1;

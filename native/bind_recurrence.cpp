@@ -63,7 +63,7 @@ void run(const Layer& self, Input x, VectorArgument<int64_t> counts, Result y, i
                                std::to_string(recurrence.features()) + ") and (frames, " +
                                std::to_string(recurrence.outputs()) + ") fit").c_str());
     }
-    if (threads < 1 || threads > 1024) throw nb::value_error(("threads: " + std::to_string(threads)).c_str());
+    check_threads(threads);
     sparse::check_counts(counts.data(), int64_t(counts.size()), int64_t(x.shape(0)));
     nb::gil_scoped_release released;
     recurrence.run(sparse::active(), x.data(), counts.data(), int64_t(counts.size()), y.data(), threads);

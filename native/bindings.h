@@ -20,6 +20,10 @@ std::string shape_of(const Array& array) {
     return text + ")";
 }
 
+inline void check_threads(int threads) {
+    if (threads < 1 || threads > 1024) throw nanobind::value_error(("threads: " + std::to_string(threads)).c_str());
+}
+
 void bind_convolution(nanobind::module_& m);
 void bind_matrix(nanobind::module_& m);
 void bind_recurrence(nanobind::module_& m);
