@@ -1,10 +1,10 @@
 """The convolutions of Deep Speech 2, pruned, against torch's dense one (oneDNN's on x86), in turn: A B A B.
 
-    python benchmarks/sparse_convolution.py [--threads 1] [--rounds 15] [--frames 1000]
+    python benchmarks/sparse_convolution.py [--rounds 15] [--frames 1000]
 
-Prints a Markdown table: medians, and in brackets shortest times, which other jobs on the machine disturb less. Dense
-is the fastest of three layouts that torch could be given, the one of the trained model among them. Shift, clipping and
-the memory of the result are in the times of both. DEEPSPEECH_SPARSE_KERNELS forces a path.
+Prints a Markdown table of processor time on one thread: medians, and in brackets the shortest. Dense is the fastest of
+three layouts that torch could be given, the one of the trained model among them. Shift, clipping and the memory of the
+result are in the times of both. DEEPSPEECH_SPARSE_KERNELS forces a path.
 """
 
 import argparse
@@ -26,13 +26,12 @@ SPARSITIES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--frames", type=int, default=1000, help="of the audio, before the first stride")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
     torch.manual_seed(0)
-    print(f"{machine()}; kernels: {runtime().path}; {options.threads} thread(s)\n")
+    print(f"{machine()}; kernels: {runtime().path}; one thread\n")
     print(
         "| convolution | zeros | ours | dense | x dense | G multiply-adds/s | bytes of dense | chosen |\n|" + "---|" * 8
     )
@@ -74,13 +73,13 @@ def dense(weight: Tensor, stride: tuple[int, int], shift: Tensor, x: Tensor) -> 
 
 
 def measure(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each, in turn; the first round is not counted."""
+    """Seconds of processor time of each, in turn; the first round is not counted."""
     times = {name: [] for name in contestants}
     for _ in range(rounds + 1):
         for name, convolve in contestants.items():
-            start = time.perf_counter()
+            start = time.process_time()
             convolve()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(time.process_time() - start)
     return {name: values[1:] for name, values in times.items()}
 
 
