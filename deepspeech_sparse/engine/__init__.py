@@ -3,5 +3,15 @@
 from .model_file import Model, load_model, save_model
 from .runtime import Runtime, runtime
 from .sparse import SparseMatrix
+from .stored_model import StoredModel, open_model
 
-__all__ = ["Model", "Runtime", "SparseMatrix", "load_model", "runtime", "save_model"]
+__all__ = [
+    "Model",
+    "Runtime",
+    "SparseMatrix",
+    "StoredModel",
+    "load_model",
+    "open_model",
+    "runtime",
+    "save_model",
+]
