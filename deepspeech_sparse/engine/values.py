@@ -125,7 +125,8 @@ def scaled(matrix: np.ndarray, parts: Parts) -> None:
     scales = read_table(parts, "scales", FLOATS["float32"], len(matrix))
     if len(scales) != len(matrix) or (scales < 0).any():
         raise ValueError(f"scales: {len(scales)} for {len(matrix)} rows, the smallest {scales.min(initial=0)}")
-    matrix *= scales[:, None]
+    with np.errstate(over="ignore"):  # whoever reads the tensor refuses what is not finite
+        matrix *= scales[:, None]
 
 
 def read_table(parts: Parts, name: str, kind: np.dtype, most: int) -> np.ndarray:
