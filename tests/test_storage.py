@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import zstandard
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from untrained import run_of, tiny_config, tiny_module
@@ -203,9 +203,9 @@ def bomb(count: int, told: int | None = None) -> np.ndarray:
 
 
 def stretched_window() -> np.ndarray:
-    """A frame that wants to look back over 2 GB, though its content is told to be small."""
-    frame = bytearray(zstandard.ZstdCompressor().compress(bytes(1000)))
-    return np.frombuffer(bytes(frame[:4]) + bytes([0x40, 21 << 3]) + (1000 - 256).to_bytes(2, "little"), np.uint8)
+    """The head of a frame that wants to look back over 2 GB, though its content is told to have 96 bytes."""
+    magic = zstandard.ZstdCompressor().compress(bytes(96))[:4]
+    return np.frombuffer(magic + bytes([2 << 6, 21 << 3]) + (96).to_bytes(4, "little"), np.uint8)
 
 
 ANS = encoded(np.arange(96, dtype=np.uint8) % 5, "entropy")[1]
@@ -214,9 +214,9 @@ ANS = encoded(np.arange(96, dtype=np.uint8) % 5, "entropy")[1]
 @pytest.mark.parametrize(
     "content, codec, words",
     [
-        (bomb(1 << 30), "zstd", "holds 1073741824 symbols instead of 96"),
+        (bomb(1 << 20, told=1 << 30), "zstd", "holds 1073741824 symbols instead of 96"),
         (bomb(1 << 20, told=96), "zstd", "no sound zstd frame"),
-        (stretched_window(), "zstd", "holds 1000 symbols|window"),
+        (stretched_window(), "zstd", "window of 2147483648 bytes"),
         (np.concatenate([bomb(96), bomb(96)]), "zstd", "no sound zstd frame"),
         (bomb(96)[:-3], "zstd", "no sound zstd frame"),
         (np.zeros(0, np.uint8), "zstd", "no sound zstd frame"),
@@ -414,6 +414,7 @@ def floats(*values: float) -> torch.Tensor:
         ("int8", lambda t: t[f"{RECURRENT}/positions"].fill_(0), "positions: "),
         ("int8", lambda t: t.pop(f"{RECURRENT}/scales"), r"weight_hh_l0/scales is missing"),
         ("int8", lambda t: t.update({f"{RECURRENT}/more": floats(1)}), "weight_hh_l0/more is unknown"),
+        ("int8", lambda t: t.update({f"{RECURRENT}\x1b[2J": floats(1)}), r"weight_hh_l0\\x1b\[2J' is no tensor"),
         ("int8", lambda t: t.update({RECURRENT: torch.zeros(72, 24)}), "weight_hh_l0 is unknown"),
         ("int8", lambda t: t.update({f"{RECURRENT}/scales": torch.zeros(72)}), "F32 of shape .* instead of bytes"),
         (
@@ -475,7 +476,7 @@ def test_metadata_that_makes_no_tensor_is_refused_by_name(change, words, files):
         load_model(rewritten(path, storage=change))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None)
 @given(
     st.integers(0, 3),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4),
@@ -502,11 +503,11 @@ def test_random_damage_is_an_input_error_or_a_finite_model(files, small, which, 
 
 @pytest.mark.parametrize("values, codec", [("float32", "zstd"), ("codebook4", "entropy"), ("int8", "none")])
 def test_decoding_takes_little_more_memory_than_the_tensor(values, codec):
-    weights = pruned((2048, 1024), 0.9)
+    weights = pruned((2048, 2048), 0.9)
     storage, contents = store(weights, values, codec)
     size = sum(map(len, contents.values()))
     tracemalloc.start()
     back = restore(storage, contents)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert back.nbytes <= peak < back.nbytes + 2 * size + 9_000_000, "a chunk of positions takes a few megabytes"
+    assert back.nbytes <= peak < back.nbytes + 2 * size + 3_000_000, "a chunk of positions takes two megabytes"

@@ -24,7 +24,7 @@ CODECS = get_args(Codec)
 PAYS = 0.98  # of the bytes without a codec: the low bytes of floats, a little shorter, are not worth the time
 LEVEL = 3  # of zstd: higher ones search for repetitions, of which there are none, and take up to 100 times as long
 LARGEST_WINDOW = 1 << 23  # bytes that a zstd frame may want to look back
-CHUNK = 1 << 18  # symbols at a time where each needs more memory than its byte; a multiple of 8
+CHUNK = 1 << 16  # symbols at a time where each needs more memory than its byte; a multiple of 8
 HEADER = struct.Struct("<QBB")  # of an entropy-coded part: number of symbols, the smallest, the largest
 FREQUENCIES = np.array([0, *((16 + code % 16) << code // 16 for code in range(1, 256))])  # a histogram has a byte each
 WORD = np.dtype("<u4")
@@ -114,7 +114,7 @@ def from_entropy_coded(content: np.ndarray, least: int, most: int) -> np.ndarray
     start = HEADER.size + largest - smallest + 1
     if largest < smallest or start > len(content) or (len(content) - start) % WORD.itemsize:
         raise ValueError(f"is no sound entropy-coded part: symbols {smallest} to {largest} in {len(content)} bytes")
-    words = np.frombuffer(content[start:].tobytes(), WORD).astype(np.uint32)
+    words = content[start:].view(WORD).astype(np.uint32)
     symbols = np.empty(count, np.uint8)
     try:
         model = symbol_model(content[HEADER.size : start])

@@ -109,6 +109,9 @@ def stored_tensors(
     """Shape, storage and bytes by part of every tensor, from what metadata and header tell of it."""
     slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - no mapping
     shapes, storage, part_bytes = {}, {}, {}
+    for key in (*slices, *told):
+        if not key.isprintable():  # no stranger's control sequence gets into a message
+            raise InputError(f"{path}: {key!r} is no tensor of a model; export the run again")
     for key, value in told.items():
         if value == "dense":
             continue
