@@ -1,6 +1,7 @@
 """How tensors are stored: nothing is lost but what the values cannot hold, and hostile parts are refused by name."""
 
 import json
+import sys
 import tracemalloc
 from collections import Counter
 from math import log2
@@ -356,6 +357,18 @@ def test_what_a_run_becomes_can_be_made_smaller_later(small, tmp_path, capsys):
     for wrong in ({"values": "int4"}, {"codec": "zip"}):
         with pytest.raises(InputError, match="b.safetensors: (values 'int4'|codec 'zip'); choose one of"):
             export(first, out=later, **wrong)
+
+
+def test_without_its_library_only_the_entropy_coder_is_missing(files, small, monkeypatch):
+    monkeypatch.setitem(sys.modules, "constriction", None)
+    for path in files:
+        if path.stem == "int8":
+            with pytest.raises(InputError, match=r"int8\.safetensors: the codec entropy needs .*pip install"):
+                load_model(path)
+        else:
+            load_model(path)
+    with pytest.raises(InputError, match=r"none\.safetensors: the codec entropy needs .*pip install"):
+        save_model(files[0].with_name("none.safetensors"), *small, {}, codec="entropy")
 
 
 def test_what_float16_cannot_hold_is_named(tmp_path):

@@ -16,8 +16,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import zstandard
 
-from ..errors import InputError
-
 Codec = Literal["none", "zstd", "entropy"]
 CODECS = get_args(Codec)
 
@@ -38,7 +36,7 @@ def encoded(symbols: np.ndarray, codec: Codec, bits: int = 8) -> tuple[Codec, np
         bits: of each symbol, 4 to 8; without a codec they are packed without gaps, high bits first
 
     Raises:
-        InputError: the codec's library is not installed
+        ImportError: the codec's library is not installed, with the remedy
     """
     plain = packed(symbols, bits) if bits < 8 else symbols
     if codec == "none" or not len(symbols):
@@ -52,7 +50,7 @@ def decoded(content: np.ndarray, codec: Codec, least: int, most: int, bits: int 
 
     Raises:
         ValueError: damaged content, or another number of symbols
-        InputError: the codec's library is not installed
+        ImportError: the codec's library is not installed, with the remedy
     """
     if codec == "zstd":
         return from_zstd_frame(content, least, most)
@@ -140,7 +138,7 @@ def constriction() -> Any:
     try:
         import constriction
     except ImportError as error:
-        raise InputError(
+        raise ImportError(
             "the codec entropy needs the library constriction: pip install 'constriction>=0.5,<0.6' (built with Rust "
             "where there is no wheel)"
         ) from error

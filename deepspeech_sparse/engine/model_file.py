@@ -124,6 +124,8 @@ def model_bytes(
             parts = store(tensor.numpy(), wanted, codec) if tensor.dtype == torch.float32 else None
         except ValueError as error:
             raise InputError(f"{name}: {key} {error}") from error
+        except ImportError as error:
+            raise InputError(f"{name}: {error}") from error
         if parts is None:
             stored[key], storage[key] = tensor, "dense"
         else:

@@ -99,7 +99,7 @@ def store(tensor: np.ndarray, values: Values, codec: Codec) -> tuple[Storage, di
 
     Raises:
         ValueError: a weight that `values` cannot hold
-        InputError: the codec's library is not installed
+        ImportError: the codec's library is not installed
     """
     grid = grid_of(tensor.shape, (1, 1))
     levels, tables = rounded(tensor.reshape(grid.rows, grid.columns), values)
@@ -131,6 +131,7 @@ def restore(storage: Storage, contents: dict[str, np.ndarray]) -> np.ndarray:
 
     Raises:
         ValueError: a damaged part, numbers that do not add up
+        ImportError: the codec's library is not installed
     """
     grid, count = storage.grid, storage.count
     parts = {name: (codec, contents[name]) for name, codec in storage.codecs.items()}

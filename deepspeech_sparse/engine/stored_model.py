@@ -44,7 +44,9 @@ class StoredTensors(Mapping[str, Tensor]):
             contents = {part: self.file.get_tensor(f"{key}/{part}").numpy() for part in storage.codecs}
             try:
                 tensor = torch.from_numpy(restore(storage, contents))
-            except (ValueError, InputError) as error:
+            except ImportError as error:
+                raise InputError(f"{self.path}: {error}") from error
+            except ValueError as error:
                 raise InputError(
                     f"{self.path}: {key}, {error}. Copy or download the file again, or export the run again"
                 ) from error
