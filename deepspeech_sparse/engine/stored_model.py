@@ -46,7 +46,7 @@ class StoredTensors(Mapping[str, Tensor]):
                 tensor = torch.from_numpy(restore(storage, contents))
             except ImportError as error:
                 raise InputError(f"{self.path}: {error}") from error
-            except ValueError as error:
+            except (ValueError, MemoryError) as error:
                 raise InputError(
                     f"{self.path}: {key}, {error}. Copy or download the file again, or export the run again"
                 ) from error
