@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import subprocess
+import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,10 +19,12 @@ from torch import nn
 from . import __version__
 from .callbacks import load_checkpoint
 from .config import config_from_dict
-from .engine.model_file import Model, load_model, model_bytes, portable, save_model
 from .features import FeaturesConfig
 from .files import refuse_unwritable
 from .model.cost import uses_per_second
+from .model_file import CODEC, FileSizes, Model, TensorSize, file_sizes, load_model, model_bytes, portable, save_model
+from .model_file.codec import Codec
+from .model_file.values import Values
 from .pruning import prunable_weights
 from .runs import load_run, run_checkpoint
 
@@ -63,7 +66,7 @@ class ModelInfo:
     layers: tuple[Layer, ...]
     parts: tuple[Part, ...]
     macs_per_second: float  # multiply-accumulates with a non-zero weight per second of audio, attention's own left out
-    bytes: int  # of the model file; for a run folder or checkpoint, of the file that `export` would write
+    sizes: FileSizes  # of the model file; for a run folder or checkpoint, of the file that `export` would write
     config: dict[str, Any]  # plain values of ModelConfig
     provenance: dict[str, Any]  # the training's config included, paths reduced to file names
 
@@ -71,6 +74,11 @@ class ModelInfo:
     def sparsity(self) -> float:
         """Share of exact zeros among all parameters."""
         return 1 - self.nonzeros / self.parameters
+
+    @property
+    def bytes(self) -> int:
+        """Of the model file, see `sizes`."""
+        return self.sizes.total
 
     @property
     def recurrent(self) -> Layer:
@@ -82,7 +90,8 @@ class ModelInfo:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         layers = [asdict(layer) | {"sparsity": layer.sparsity} for layer in self.layers]
-        return asdict(self) | {"sparsity": self.sparsity, "layers": layers}
+        sizes = self.sizes.to_dict()
+        return asdict(self) | {"sparsity": self.sparsity, "bytes": self.bytes, "layers": layers, "sizes": sizes}
 
     def __str__(self) -> str:
         return (
@@ -95,36 +104,54 @@ class ModelInfo:
         console.print(str(self), highlight=False, markup=False)
         macs = f"{self.macs_per_second / 1e6:.1f} M multiply-accumulates with a non-zero weight per second of audio"
         console.print(macs, highlight=False, markup=False)
-        table = Table("layer", "weights", "not zero", "zeros", box=None)
-        rest = self.parameters - sum(layer.weights for layer in self.layers)
-        for column in table.columns[1:]:
+        table = Table("layer", "weights", "not zero", "zeros", "bytes", "stored as", box=None)
+        for column in table.columns[1:-1]:
             column.justify = "right"
-        for layer in (*self.layers, self.recurrent):
-            table.add_row(layer.name, f"{layer.weights:,}", f"{layer.nonzeros:,}", f"{layer.sparsity:.1%}")
-        table.add_row("biases and norms", f"{rest:,}")
+        layers = {part.name: part.layer for part in self.parts}  # names in the network
+        stored: dict[str, list[TensorSize]] = {}
+        for tensor in self.sizes.tensors:
+            layer = layers.get(tensor.name.removeprefix("network."))
+            rest = "front end" if tensor.name.startswith("front_end.") else "biases and norms"
+            stored.setdefault(layer or rest, []).append(tensor)
+
+        def add_row(name: str, *counts: str) -> None:
+            tensors = stored.get(name, [])
+            forms = sorted({f"{tensor.values} {tensor.form} {tensor.codec}" for tensor in tensors})
+            table.add_row(name, *counts, f"{sum(tensor.bytes for tensor in tensors):,}", ", ".join(forms))
+
+        for layer in self.layers:
+            add_row(layer.name, f"{layer.weights:,}", f"{layer.nonzeros:,}", f"{layer.sparsity:.1%}")
+        rest = self.parameters - sum(layer.weights for layer in self.layers)
+        add_row("biases and norms", f"{rest:,}", "", "")
+        add_row("front end", "", "", "")
+        whole = self.recurrent
+        table.add_row(whole.name, f"{whole.weights:,}", f"{whole.nonzeros:,}", f"{whole.sparsity:.1%}")
         console.print(table)
+        console.print(str(self.sizes), highlight=False, markup=False)
         for title, values in (("came about by", self.provenance), ("config", self.config)):
             # As YAML, which escapes: a stranger's text must not reach the terminal as control sequences.
             plain = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=console.width - 1)
             console.print(f"\n{title}\n{plain.rstrip()}", highlight=False, markup=False)
 
 
-def export(run: Path, *, out: Path) -> ModelInfo:
-    """Write a trained run as one self-contained .safetensors file.
+def export(run: Path, *, out: Path, values: Values = "float32", codec: Codec = CODEC) -> ModelInfo:
+    """Write a trained model as one self-contained .safetensors file, its zeros left out.
 
     Args:
-        run: run folder (its best checkpoint) or checkpoint
+        run: run folder (its best checkpoint), checkpoint, or a model file: a quantised one counts as what it decodes to
         out: the model file; an older one is replaced once the new one is whole
+        values: of matrices and kernels: float32, float16, int8, codebook4 to codebook8; only the first loses nothing
+        codec: none, zstd or entropy; never loses anything
 
     Returns:
         what was written
 
     Raises:
-        InputError: nothing trained there, or no place to write
+        InputError: nothing trained there, weights that `values` cannot hold, or no place to write
     """
     refuse_unwritable(out)
-    model = run_model(run)
-    save_model(out, model, model.config, model.provenance)
+    model = any_model(run)
+    save_model(out, model, model.config, model.provenance, values=values, codec=codec)
     return info(out)
 
 
@@ -136,9 +163,13 @@ def info(model: Path) -> ModelInfo:
     """
     path = Path(model)
     loaded = any_model(path)
-    size = path.stat().st_size
     if is_run(path):  # a checkpoint holds the optimizer's state too: not what a model weighs
-        size = len(model_bytes(loaded, loaded.config, loaded.provenance, name=path))
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.safetensors"
+            file.write_bytes(model_bytes(loaded, loaded.config, loaded.provenance, name=path))
+            sizes = file_sizes(file)
+    else:
+        sizes = file_sizes(path)
     parameters = list(loaded.network.parameters())
     parts = parts_of(loaded.network)
     return ModelInfo(
@@ -148,7 +179,7 @@ def info(model: Path) -> ModelInfo:
         layers=tuple(layers_of(parts)),
         parts=tuple(parts),
         macs_per_second=sum(macs_per_second(loaded.network, parts, loaded.config.features).values()),
-        bytes=size,
+        sizes=sizes,
         config=portable(loaded.config),
         provenance=loaded.provenance,
     )

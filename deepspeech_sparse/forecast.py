@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from .config import RunConfig, config_to_dict
-from .engine.model_file import Model, model_bytes
 from .errors import InputError
 from .export import Layer, layers_of, macs_per_second, megabytes, model_name, parts_of
 from .files import refuse_unwritable, write_json, write_whole
 from .journey import journey_of, matrices, spent
+from .model_file import Model, model_bytes
 from .pruning import Goal, Pruner, PruningConfig, sparsity
 from .pruning.config import KINDS
 from .pruning.forecast import Update, schedule_words, thinned, updates_of
@@ -46,8 +45,8 @@ class Forecast:
     macs: dict[str, float]  # multiply-accumulates with a non-zero weight per second of audio, by layer
     parameters: int
     nonzeros: int
-    bytes_dense: int  # of a model file that stores zeros, as all of today do
-    bytes_sparse: int  # of one with the non-zero values and a bit for each weight
+    bytes_dense: int  # of all numbers of the model in float32
+    bytes_sparse: int  # of the model file that `export` writes, float32 too
     wer: WerForecast | str | None  # or why there is none
     reached: dict[str, float]  # sparsity that finished runs have reached, by name
 
@@ -108,8 +107,7 @@ class Forecast:
         console.print(table)
         say(
             f"\n{self.parameters:,} parameters, {self.nonzeros:,} of them not zero. As a model file: "
-            f"{megabytes(self.bytes_dense)}, since today's stores zeros; the non-zero values and a bit for each weight "
-            f"would take {megabytes(self.bytes_sparse)}"
+            f"{megabytes(self.bytes_sparse)}, zeros left out; with zeros {megabytes(self.bytes_dense)}"
         )
         for name, zeros in self.reached.items():
             points = 100 * (self.sparsity - zeros)
@@ -192,8 +190,8 @@ def forecast(
         macs=macs_per_second(network, parts, config.features),
         parameters=parameters,
         nonzeros=nonzeros,
-        bytes_dense=len(model_bytes(Model(module.front_end, network, config.model, {}), config.model, {})),
-        bytes_sparse=4 * nonzeros + math.ceil(sum(weights.values()) / 8),
+        bytes_dense=sum(tensor.nbytes for tensor in (*network.state_dict().values(), *module.front_end.buffers())),
+        bytes_sparse=len(model_bytes(Model(module.front_end, network, config.model, {}), config.model, {})),
         wer=predicted_wer(rows, Wanted.of(told), pruner.sparsity()) if results is not None else None,
         reached={model_name(path): reached_sparsity(path, pruner) for path in reached},
     )

@@ -16,8 +16,8 @@ from .callbacks import AtomicCheckpointIO, Checkpoints, Monitor, load_checkpoint
 from .config import RunConfig, config_from_dict, config_to_dict, load_config, save_config
 from .corpora.check import frames_needed
 from .corpora.manifest import Utterance
-from .engine.model_file import load_model
 from .errors import InputError
+from .model_file import load_model
 from .pruning import GradualPruning, PruningConfig
 from .text import Alphabet
 from .training import SpeechRecognition

@@ -19,9 +19,9 @@ import torch
 from .audio import check_samples, load_audio, name_of, resample
 from .batches import pad
 from .decoding import greedy
-from .engine.model_file import Model
 from .errors import InputError
 from .export import any_model, model_name
+from .model_file import Model
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from untrained import run_of, tiny_config, tiny_module
 
 from deepspeech_sparse.comparison import compare, distinct_names, results_of
 from deepspeech_sparse.corpora.manifest import Utterance, write_manifest
-from deepspeech_sparse.engine import save_model
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.evaluation import evaluate
 from deepspeech_sparse.export import info
+from deepspeech_sparse.model_file import save_model
 from deepspeech_sparse.rows import plain_settings
 from deepspeech_sparse.significance import readable_p_value, sign_flip_p_value
 

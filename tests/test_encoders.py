@@ -22,7 +22,6 @@ from deepspeech_sparse.config import (
     save_config,
 )
 from deepspeech_sparse.decoding import greedy
-from deepspeech_sparse.engine.model_file import load_model, save_model
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import export, info
 from deepspeech_sparse.features import FeaturesConfig
@@ -36,6 +35,7 @@ from deepspeech_sparse.model import (
 )
 from deepspeech_sparse.model.conformer import conformer_layer
 from deepspeech_sparse.model.masking import frame_mask
+from deepspeech_sparse.model_file import load_model, save_model
 from deepspeech_sparse.runs import speech_recognition, train
 from deepspeech_sparse.training import OptimizerConfig
 

@@ -13,9 +13,9 @@ from rich.console import Console
 from untrained import run_of, tiny_config, tiny_module
 
 from deepspeech_sparse.corpora.manifest import Utterance, write_manifest
-from deepspeech_sparse.engine import save_model
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.evaluation import aligned, bootstrap_interval, count_errors, evaluate
+from deepspeech_sparse.model_file import save_model
 from deepspeech_sparse.transcription import Recognizer
 
 RATE = 16_000

@@ -165,7 +165,7 @@ def test_the_verb_prints_draws_and_writes(recipe, dense, sparse, tmp_path, capsy
         "theta = ",
         "recurrent.0",
         "multiply-accumulates",
-        "a bit for each weight",
+        "zeros left out; with zeros",
         "has reached",
     ):
         assert words in out

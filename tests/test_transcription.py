@@ -14,8 +14,8 @@ from untrained import run_of, tiny_config, tiny_module
 import deepspeech_sparse
 from deepspeech_sparse import Recognizer, Transcript
 from deepspeech_sparse.decoding import greedy
-from deepspeech_sparse.engine import save_model
 from deepspeech_sparse.errors import InputError
+from deepspeech_sparse.model_file import save_model
 from deepspeech_sparse.transcription import transcribe, transcribe_files
 
 RATE = 16_000

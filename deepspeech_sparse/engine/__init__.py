@@ -1,18 +1,8 @@
-"""What runs without training: the model file, and products with sparse matrices, pruned convolutions."""
+"""What recognises without training and without a gradient: networks without their zeros, on the CPU."""
 
 from .convolution import SparseConvolution
-from .model_file import Model, load_model, save_model
 from .network import SparseNetwork
 from .runtime import Runtime, runtime
 from .sparse import SparseMatrix
 
-__all__ = [
-    "Model",
-    "Runtime",
-    "SparseConvolution",
-    "SparseMatrix",
-    "SparseNetwork",
-    "load_model",
-    "runtime",
-    "save_model",
-]
+__all__ = ["Runtime", "SparseConvolution", "SparseMatrix", "SparseNetwork", "runtime"]
