@@ -90,7 +90,15 @@ def train(config, *, out: Path, resume: Literal["auto", "never"] | Path = "never
     return 0
 
 
-def evaluate(model: Path, manifest: Path, *, json: Path | None = None, worst: int = 5) -> None:
+def evaluate(
+    model: Path,
+    manifest: Path,
+    *,
+    json: Path | None = None,
+    worst: int = 5,
+    engine: Literal["native", "torch"] = "native",
+    threads: int | None = None,
+) -> None:
     """Word and character error rate of a model on a manifest, with a 95 % bootstrap interval over utterances.
 
     Args:
@@ -98,12 +106,16 @@ def evaluate(model: Path, manifest: Path, *, json: Path | None = None, worst: in
         manifest: JSON lines with audio_filepath, duration, text
         json: also write the result here
         worst: utterances with most errors to show aligned
+        engine: native, the sparse engine, or torch with all zeros; both give the same texts. Conformer and Wav2Letter
+            always run in torch
+        threads: how many work at the same time, 1 to 1024; by default one per core, or what OMP_NUM_THREADS says
     """
     from rich.console import Console
 
     from .evaluation import evaluate as evaluate_model
 
-    evaluate_model(model, manifest, json=json).print(Console(), worst=worst)
+    evaluation = evaluate_model(model, manifest, json=json, engine=engine, threads=threads)
+    evaluation.print(Console(), worst=worst)
 
 
 def compare(
@@ -194,17 +206,27 @@ def forecast(
     ).print(Console())
 
 
-def transcribe(model: Path, files: list[Path], *, format: Literal["txt", "json"] = "txt") -> int:
+def transcribe(
+    model: Path,
+    files: list[Path],
+    *,
+    format: Literal["txt", "json"] = "txt",
+    engine: Literal["native", "torch"] = "native",
+    threads: int | None = None,
+) -> int:
     """Write what is said in audio files to stdout; exit code 1 if any file could not be read.
 
     Args:
         model: .safetensors file, run folder or checkpoint
         files: audio files of any format, rate and channel count
         format: txt, one line per file, or json, one object per line
+        engine: native, the sparse engine, or torch with all zeros; both give the same texts. Conformer and Wav2Letter
+            always run in torch
+        threads: how many work at the same time, 1 to 1024; by default one per core, or what OMP_NUM_THREADS says
     """
     from .transcription import transcribe_files
 
-    return transcribe_files(model, files, format=format)
+    return transcribe_files(model, files, format=format, engine=engine, threads=threads)
 
 
 def export(run: Path, *, out: Path) -> None:
