@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import sys
 import traceback
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from .errors import InputError
 from .evaluation import evaluate
 from .export import info
 from .files import write_whole
+from .memory import peak_memory
 from .results import Result
 from .rows import history_of, result_of
 from .runs import train
@@ -45,12 +45,6 @@ def run_cell(folder: Path, manifest: Path, settings: dict[str, str]) -> Result:
         python=platform.python_version(),
         machine=machine(),
     )
-
-
-def peak_memory() -> int:
-    """Bytes this process has held at most: Linux counts in KiB, macOS in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def machine() -> str:

@@ -119,9 +119,17 @@ def evaluate(
 
 
 def compare(
-    dense: Path, sparse: list[Path], *, manifest: Path, json: Path | None = None, report: Path | None = None
+    dense: Path,
+    sparse: list[Path],
+    *,
+    manifest: Path,
+    json: Path | None = None,
+    report: Path | None = None,
+    engine: Literal["native", "torch"] = "native",
+    threads: int | None = None,
+    rounds: int = 5,
 ) -> None:
-    """Compare sparse models with a dense one: errors, significance, non-zeros, sparsity per layer, bytes on disk.
+    """Compare sparse models with a dense one: errors, significance, speed, memory, non-zeros per layer, bytes on disk.
 
     Args:
         dense: the model that the others are held against: run folder, checkpoint or .safetensors file
@@ -129,12 +137,19 @@ def compare(
         manifest: JSON lines with audio_filepath, duration, text
         json: also write the result here
         report: also write figures and tables into this folder, as one self-contained page, report.html
+        engine: native, the sparse engine, or torch with all zeros; both give the same texts. Speed is measured in torch
+            in any case
+        threads: how many work at the same time, 1 to 1024; by default one per core, or what OMP_NUM_THREADS says
+        rounds: in which all models take turns to show their speed; 0 measures neither speed nor memory
     """
     from rich.console import Console
 
     from .comparison import compare as compare_models
 
-    compare_models(dense, sparse, manifest, json=json, report=report).print(Console())
+    comparison = compare_models(
+        dense, sparse, manifest, json=json, report=report, engine=engine, threads=threads, rounds=rounds
+    )
+    comparison.print(Console())
 
 
 def study(*, config: Path, out: Path, jobs: int = 1) -> int:
