@@ -256,17 +256,29 @@ def export(run: Path, *, out: Path) -> None:
     print(export_run(run, out=out))
 
 
-def info(model: Path) -> None:
-    """Tell what a model is: shape, parameters, non-zeros, sparsity per layer, bytes, training.
+def info(model: Path | None = None, *, runtime: bool = False) -> None:
+    """Tell what a model is and how the sparse engine stores it, or with --runtime what computes on this machine.
 
     Args:
         model: .safetensors file, run folder or checkpoint
+        runtime: also tell which kernels multiply sparse matrices here and why, which could be forced, how many threads
+            there are, whether there is a compiler, and versions
     """
     from rich.console import Console
 
-    from .export import info as model_info
+    if model is None and not runtime:
+        raise UsageError("info: give a model, or --runtime")
+    console = Console()
+    if model is not None:
+        from .export import info as model_info
+        from .layouts import packed_matrices, print_matrices
 
-    model_info(model).print(Console())
+        model_info(model).print(console)
+        print_matrices(packed_matrices(model), console)
+    if runtime:
+        from .machine import machine
+
+        console.print(str(machine()), highlight=False, markup=False, soft_wrap=True)
 
 
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
@@ -304,7 +316,7 @@ def usage() -> str:
 
 
 def verb_parser(verb: str, settings: dict | None = None) -> ArgumentParser:
-    """The parser of a verb: what has no default is positional, the rest are flags, all from its signature.
+    """The parser of a verb: what is keyword-only is a flag, the rest is positional, all from its signature.
 
     Args:
         settings: of a verb with a config: what is known of it, which decides what its flags are; none leaves them out
@@ -327,9 +339,20 @@ def verb_parser(verb: str, settings: dict | None = None) -> ArgumentParser:
                 add_flags(parser, RunConfig, settings)
         elif parameter.annotation == list[Path]:
             parser.add_argument(parameter.name, nargs="+", type=Path, help=helps[parameter.name])
+        elif parameter.default is not parameter.empty:
+            parser.add_argument(
+                parameter.name,
+                nargs="?",
+                type=parameter.annotation,
+                default=parameter.default,
+                help=helps[parameter.name],
+            )
         else:
             parser.add_argument(parameter.name, type=parameter.annotation, help=helps[parameter.name])
-    skip = {parameter.name for parameter in positional}
+    switches = [item for item in inspect.signature(function).parameters.values() if item.annotation is bool]
+    for parameter in switches:
+        parser.add_argument(f"--{parameter.name}", action="store_true", help=helps[parameter.name])
+    skip = {parameter.name for parameter in (*positional, *switches)}
     parser.add_function_arguments(function, as_group=False, skip=skip)
     for action in list(parser._actions):  # a verb's own flags are spelled --warm-up; --warm_up is understood too
         if action.dest in inspect.signature(function).parameters and "_" in action.dest:
