@@ -281,6 +281,29 @@ def info(model: Path | None = None, *, runtime: bool = False) -> None:
         console.print(str(machine()), highlight=False, markup=False, soft_wrap=True)
 
 
+def bench(
+    *,
+    parts: list[Literal["products", "layers", "recognition"]] | None = None,
+    full: bool = False,
+    threads: int = 1,
+    seed: int = 0,
+    json: Path | None = None,
+) -> None:
+    """Measure sparse against dense on this machine: products, recurrent layers, whole recognition; about 3 minutes.
+
+    Args:
+        parts: some of products, layers and recognition, e.g. [layers]; all by default
+        full: the figures to publish, more rounds, steps and seconds: half an hour
+        threads: of everything that is measured
+        seed: of weights and inputs
+        json: also write the figures here, with machine, date, versions and seed
+    """
+    from .bench import PARTS
+    from .bench import bench as measure
+
+    measure(tuple(parts or PARTS), full=full, threads=threads, seed=seed, json=json)
+
+
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
     """Watch a recognizer learn synthesised speech, dense and 90 % sparse, and compare the two; under 6 minutes.
 
@@ -305,6 +328,7 @@ VERBS: dict[str, Callable] = {
     "transcribe": transcribe,
     "export": export,
     "info": info,
+    "bench": bench,
     "demo": demo,
 }
 

@@ -15,7 +15,7 @@ import numpy as np
 from .audio import load_audio
 from .corpora.manifest import Utterance
 from .inference import Engine
-from .memory import peak_in_child
+from .memory import peaks_in_children
 from .timing import in_turn
 from .transcription import Recognizer
 
@@ -73,6 +73,8 @@ def measure_speed(
         whole[index, name] = partial(one_by_one, recognizer, recordings)
         single[index, name] = partial(recognizer.recognize_features, *recognizer.features_of([fives[index]]))
     factors, latencies = in_turn(whole, rounds), in_turn(single, rounds)
+    loads = [(models[index], fives[index], name, recognizers[index][name].threads) for index, name in places]
+    peaks = dict(zip(places, peaks_of(loads)))
 
     def speed(index: int, name: Engine) -> Speed:
         recognizer = recognizers[index][name]
@@ -82,7 +84,7 @@ def measure_speed(
             rounds=rounds,
             real_time_factor=statistics.median(factors[index, name]) / audio_seconds[index],
             latency=statistics.median(latencies[index, name]),
-            peak_memory=peak_of(models[index], fives[index], name, recognizer.threads),
+            peak_memory=peaks[index, name],
         )
 
     return [tuple(speed(index, name) for name in loaded) for index, loaded in enumerate(recognizers)]
@@ -115,14 +117,17 @@ def one_by_one(recognizer: Recognizer, recordings: Sequence[np.ndarray]) -> None
         recognizer.recognize([samples])
 
 
-def peak_of(model: Path, samples: np.ndarray, engine: Engine, threads: int) -> int:
-    """Bytes that loading a model and recognising samples (N,) takes at most, in a process that does nothing else."""
+def peaks_of(loads: Sequence[tuple[Path, np.ndarray, Engine, int]]) -> list[int]:
+    """Bytes at most of loading a model and recognising samples (N,), each in a process that does nothing else."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "samples.npy"
-        np.save(path, samples)
-        return peak_in_child(f"{__name__}:load_and_recognize", Path(model).resolve(), path, engine, threads)
+        calls = []
+        for number, (model, samples, engine, threads) in enumerate(loads):
+            path = Path(folder) / f"{number}.npy"
+            np.save(path, samples)
+            calls.append((f"{__name__}:load_and_recognize", Path(model).resolve(), path, engine, threads))
+        return peaks_in_children(calls)
 
 
 def load_and_recognize(model: str, samples: str, engine: Engine, threads: str) -> None:
-    """What `peak_of` measures."""
+    """What `peaks_of` measures."""
     Recognizer.load(model, engine=engine, threads=int(threads)).recognize([np.load(samples)])

@@ -100,7 +100,7 @@ def test_a_sample_comes_from_all_over_the_manifest():
 def test_every_model_is_measured_in_both_engines(model, conformer, utterances, monkeypatch):
     """The figures follow from the times and from what is recognised; a Conformer has no engine but torch."""
     peaks = []
-    monkeypatch.setattr(speed, "peak_of", lambda *arguments: peaks.append(arguments) or len(peaks))
+    monkeypatch.setattr(speed, "peaks_of", lambda loads: peaks.extend(loads) or list(range(len(loads))))
     heard = []
 
     def slow(contestants, rounds):
@@ -114,6 +114,7 @@ def test_every_model_is_measured_in_both_engines(model, conformer, utterances, m
     assert [each.engine for each in of_conformer] == ["torch"]
     for each in (*of_model, *of_conformer):
         assert (each.real_time_factor, each.latency, each.threads, each.rounds) == (3.0 / 3.75, 3.0, 1, 3)
+    assert [each.peak_memory for each in (*of_model, *of_conformer)] == [0, 1, 2]
     assert [(path, len(samples), engine) for path, samples, engine, _ in peaks] == [
         (model, 5 * RATE, "native"),
         (model, 5 * RATE, "torch"),
@@ -128,7 +129,7 @@ def test_every_model_is_measured_in_both_engines(model, conformer, utterances, m
 def test_the_peak_of_a_model_holds_its_weights(utterances, tmp_path):
     config = tiny_config(hidden=512, layers=3)  # some 40 MB
     save_model(tmp_path / "large.safetensors", tiny_module(config), config.model, {})
-    peak = speed.peak_of(tmp_path / "large.safetensors", np.zeros(RATE, np.float32), "torch", 1)
+    [peak] = speed.peaks_of([(tmp_path / "large.safetensors", np.zeros(RATE, np.float32), "torch", 1)])
     size = (tmp_path / "large.safetensors").stat().st_size
     assert size < peak < 5 * size + 50 * MEGABYTE
     np.save(tmp_path / "samples.npy", np.zeros(RATE, np.float32))
@@ -138,7 +139,7 @@ def test_the_peak_of_a_model_holds_its_weights(utterances, tmp_path):
 
 
 def test_a_comparison_shows_speeds_in_table_json_and_report(model, conformer, utterances, tmp_path, monkeypatch):
-    monkeypatch.setattr(speed, "peak_of", lambda *arguments: 12_340_000)
+    monkeypatch.setattr(speed, "peaks_of", lambda loads: [12_340_000] * len(loads))
     manifest = utterances[0].audio.with_name("test.jsonl")
     results = tmp_path / "c.json"
     comparison = compare(
