@@ -11,7 +11,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[demo,test,lint]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[demo,test,lint,bench]'
 	touch $(READY)
 
 demo: setup
@@ -30,7 +30,7 @@ format: setup
 
 bench: setup
 	$(BIN)/python benchmarks/pruning_overhead.py
-	$(BIN)/python benchmarks/sparse_products.py
+	$(BIN)/deepspeech-sparse bench
 
 # Ten minutes of hostile input under the sanitizers; needs g++. FUZZ_SECONDS=60 for less.
 FUZZ := build/sanitized

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import sys
 import traceback
 from dataclasses import asdict
@@ -22,6 +21,8 @@ from .errors import InputError
 from .evaluation import evaluate
 from .export import info
 from .files import write_whole
+from .machine import processor
+from .memory import peak_memory
 from .results import Result
 from .rows import history_of, result_of
 from .runs import train
@@ -43,27 +44,8 @@ def run_cell(folder: Path, manifest: Path, settings: dict[str, str]) -> Result:
         train_seconds=sum(history["seconds"]),
         peak_memory=peak_memory(),
         python=platform.python_version(),
-        machine=machine(),
+        machine=f"{processor()}, {os.cpu_count()} cores",
     )
-
-
-def peak_memory() -> int:
-    """Bytes this process has held at most: Linux counts in KiB, macOS in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
-
-
-def machine() -> str:
-    """Processor and core count, as far as the system tells."""
-    name = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.partition(":")[2].strip()
-                break
-    except OSError:
-        pass
-    return f"{name}, {os.cpu_count()} cores"
 
 
 def read_row(folder: Path) -> Result | None:

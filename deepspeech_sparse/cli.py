@@ -90,7 +90,15 @@ def train(config, *, out: Path, resume: Literal["auto", "never"] | Path = "never
     return 0
 
 
-def evaluate(model: Path, manifest: Path, *, json: Path | None = None, worst: int = 5) -> None:
+def evaluate(
+    model: Path,
+    manifest: Path,
+    *,
+    json: Path | None = None,
+    worst: int = 5,
+    engine: Literal["native", "torch"] = "native",
+    threads: int | None = None,
+) -> None:
     """Word and character error rate of a model on a manifest, with a 95 % bootstrap interval over utterances.
 
     Args:
@@ -98,18 +106,30 @@ def evaluate(model: Path, manifest: Path, *, json: Path | None = None, worst: in
         manifest: JSON lines with audio_filepath, duration, text
         json: also write the result here
         worst: utterances with most errors to show aligned
+        engine: native, the sparse engine, or torch with all zeros; both give the same texts. Conformer and Wav2Letter
+            always run in torch
+        threads: how many work at the same time, 1 to 1024; by default one per core, or what OMP_NUM_THREADS says
     """
     from rich.console import Console
 
     from .evaluation import evaluate as evaluate_model
 
-    evaluate_model(model, manifest, json=json).print(Console(), worst=worst)
+    evaluation = evaluate_model(model, manifest, json=json, engine=engine, threads=threads)
+    evaluation.print(Console(), worst=worst)
 
 
 def compare(
-    dense: Path, sparse: list[Path], *, manifest: Path, json: Path | None = None, report: Path | None = None
+    dense: Path,
+    sparse: list[Path],
+    *,
+    manifest: Path,
+    json: Path | None = None,
+    report: Path | None = None,
+    engine: Literal["native", "torch"] = "native",
+    threads: int | None = None,
+    rounds: int = 5,
 ) -> None:
-    """Compare sparse models with a dense one: errors, significance, non-zeros, sparsity per layer, bytes on disk.
+    """Compare sparse models with a dense one: errors, significance, speed, memory, non-zeros per layer, bytes on disk.
 
     Args:
         dense: the model that the others are held against: run folder, checkpoint or .safetensors file
@@ -117,12 +137,19 @@ def compare(
         manifest: JSON lines with audio_filepath, duration, text
         json: also write the result here
         report: also write figures and tables into this folder, as one self-contained page, report.html
+        engine: native, the sparse engine, or torch with all zeros; both give the same texts. Speed is measured in torch
+            in any case
+        threads: how many work at the same time, 1 to 1024; by default one per core, or what OMP_NUM_THREADS says
+        rounds: in which all models take turns to show their speed; 0 measures neither speed nor memory
     """
     from rich.console import Console
 
     from .comparison import compare as compare_models
 
-    compare_models(dense, sparse, manifest, json=json, report=report).print(Console())
+    comparison = compare_models(
+        dense, sparse, manifest, json=json, report=report, engine=engine, threads=threads, rounds=rounds
+    )
+    comparison.print(Console())
 
 
 def study(*, config: Path, out: Path, jobs: int = 1) -> int:
@@ -194,17 +221,27 @@ def forecast(
     ).print(Console())
 
 
-def transcribe(model: Path, files: list[Path], *, format: Literal["txt", "json"] = "txt") -> int:
+def transcribe(
+    model: Path,
+    files: list[Path],
+    *,
+    format: Literal["txt", "json"] = "txt",
+    engine: Literal["native", "torch"] = "native",
+    threads: int | None = None,
+) -> int:
     """Write what is said in audio files to stdout; exit code 1 if any file could not be read.
 
     Args:
         model: .safetensors file, run folder or checkpoint
         files: audio files of any format, rate and channel count
         format: txt, one line per file, or json, one object per line
+        engine: native, the sparse engine, or torch with all zeros; both give the same texts. Conformer and Wav2Letter
+            always run in torch
+        threads: how many work at the same time, 1 to 1024; by default one per core, or what OMP_NUM_THREADS says
     """
     from .transcription import transcribe_files
 
-    return transcribe_files(model, files, format=format)
+    return transcribe_files(model, files, format=format, engine=engine, threads=threads)
 
 
 def export(
@@ -232,17 +269,52 @@ def export(
     print(written.sizes)
 
 
-def info(model: Path) -> None:
-    """Tell what a model is: shape, parameters, non-zeros, sparsity and bytes per layer, training.
+def info(model: Path | None = None, *, runtime: bool = False) -> None:
+    """Tell what a model is and how the sparse engine stores it, or with --runtime what computes on this machine.
 
     Args:
         model: .safetensors file, run folder or checkpoint
+        runtime: also tell which kernels multiply sparse matrices here and why, which could be forced, how many threads
+            there are, whether there is a compiler, and versions
     """
     from rich.console import Console
 
-    from .export import info as model_info
+    if model is None and not runtime:
+        raise UsageError("info: give a model, or --runtime")
+    console = Console()
+    if model is not None:
+        from .export import info as model_info
+        from .in_memory import packed_weights, print_packed
 
-    model_info(model).print(Console())
+        model_info(model).print(console)
+        print_packed(packed_weights(model), console)
+    if runtime:
+        from .machine import machine
+
+        console.print(str(machine()), highlight=False, markup=False, soft_wrap=True)
+
+
+def bench(
+    *,
+    parts: list[Literal["products", "layers", "recognition"]] | None = None,
+    full: bool = False,
+    threads: int = 1,
+    seed: int = 0,
+    json: Path | None = None,
+) -> None:
+    """Measure sparse against dense on this machine: products, recurrent layers, whole recognition; about 3 minutes.
+
+    Args:
+        parts: some of products, layers and recognition, e.g. [layers]; all by default
+        full: the figures to publish, more rounds, steps and seconds: half an hour
+        threads: of everything that is measured
+        seed: of weights and inputs
+        json: also write the figures here, with machine, date, versions and seed
+    """
+    from .bench import PARTS
+    from .bench import bench as measure
+
+    measure(tuple(parts or PARTS), full=full, threads=threads, seed=seed, json=json)
 
 
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
@@ -269,6 +341,7 @@ VERBS: dict[str, Callable] = {
     "transcribe": transcribe,
     "export": export,
     "info": info,
+    "bench": bench,
     "demo": demo,
 }
 
@@ -280,7 +353,7 @@ def usage() -> str:
 
 
 def verb_parser(verb: str, settings: dict | None = None) -> ArgumentParser:
-    """The parser of a verb: what has no default is positional, the rest are flags, all from its signature.
+    """The parser of a verb: what is keyword-only is a flag, the rest is positional, all from its signature.
 
     Args:
         settings: of a verb with a config: what is known of it, which decides what its flags are; none leaves them out
@@ -303,9 +376,20 @@ def verb_parser(verb: str, settings: dict | None = None) -> ArgumentParser:
                 add_flags(parser, RunConfig, settings)
         elif parameter.annotation == list[Path]:
             parser.add_argument(parameter.name, nargs="+", type=Path, help=helps[parameter.name])
+        elif parameter.default is not parameter.empty:
+            parser.add_argument(
+                parameter.name,
+                nargs="?",
+                type=parameter.annotation,
+                default=parameter.default,
+                help=helps[parameter.name],
+            )
         else:
             parser.add_argument(parameter.name, type=parameter.annotation, help=helps[parameter.name])
-    skip = {parameter.name for parameter in positional}
+    switches = [item for item in inspect.signature(function).parameters.values() if item.annotation is bool]
+    for parameter in switches:
+        parser.add_argument(f"--{parameter.name}", action="store_true", help=helps[parameter.name])
+    skip = {parameter.name for parameter in (*positional, *switches)}
     parser.add_function_arguments(function, as_group=False, skip=skip)
     for action in list(parser._actions):  # a verb's own flags are spelled --warm-up; --warm_up is understood too
         if action.dest in inspect.signature(function).parameters and "_" in action.dest:

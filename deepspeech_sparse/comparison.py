@@ -1,4 +1,4 @@
-"""Sparse models beside a dense one: errors, whether the difference is luck, and what sparsity bought."""
+"""Sparse models beside a dense one: errors, whether the difference is luck, and what sparsity bought: size, speed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,25 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from .corpora.manifest import read_manifest
 from .errors import InputError
 from .evaluation import Evaluation, evaluate
 from .export import ModelInfo, info, megabytes, model_name
 from .files import refuse_unwritable, write_json
+from .inference import Engine
 from .report import write_report
+from .report.tables import Column, whole
+from .report.tables import Table as ReportTable
 from .results import Result
 from .rows import history_of, result_of, training_settings
 from .significance import readable_p_value, sign_flip_p_value
+from .speed import Speed, measure_speed
+
+SPEEDS = (
+    ("real-time factor", lambda speed: f"{speed.real_time_factor:.4f}"),
+    ("latency of 5 s", lambda speed: f"{1000 * speed.latency:.1f} ms"),
+    ("peak memory", lambda speed: megabytes(speed.peak_memory)),
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,11 @@ class ComparedModel:
     info: ModelInfo
     p_value: float | None  # of the word errors being those of the first model; None for the first
     path: Path  # run folder, checkpoint or model file
+    speeds: tuple[Speed, ...] = ()  # in the engine asked for, then in torch if that is another; none if not measured
+
+    def speed(self, engine: Engine) -> Speed | None:
+        """How fast it was in an engine; torch's where the engine does not know the network, None if not measured."""
+        return next((speed for speed in self.speeds if speed.engine in (engine, "torch")), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; the utterances are left to `evaluate`."""
@@ -38,6 +54,7 @@ class ComparedModel:
             **self.evaluation.summary(),
             "name": self.name,
             "p_value": self.p_value,
+            "speeds": [speed.to_dict() for speed in self.speeds],
         }
 
 
@@ -74,6 +91,10 @@ class Comparison:
         row("parameters", lambda model: f"{model.info.parameters:,}")
         row("  not zero", lambda model: f"{model.info.nonzeros:,}")
         row("bytes on disk", lambda model: megabytes(model.info.bytes))
+        for engine in self.engines:
+            table.add_section()
+            for title, show in SPEEDS:
+                row(f"{title}, {engine}", lambda model, e=engine, show=show: show(model.speed(e)))
         table.add_section()
         row("zeros", lambda model: f"{model.info.sparsity:.1%}")
         row("  all recurrent", lambda model: f"{model.info.recurrent.sparsity:.1%}")
@@ -83,10 +104,29 @@ class Comparison:
         console.print(table)
         console.print(
             f"p-value: chance of a difference to {self.models[0].name} this large if it were luck "
-            "(paired sign-flip test over utterances, exact). Bytes of a run: those of its exported model file.",
+            "(paired sign-flip test over utterances, exact). Bytes of a run: those of its exported model file."
+            + "".join(f"\n{note}" for note in self.speed_notes()),
             highlight=False,
             markup=False,
         )
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Those that models were measured in, torch last."""
+        engines = {speed.engine for model in self.models for speed in model.speeds}
+        return tuple(sorted(engines))
+
+    def speed_notes(self) -> list[str]:
+        """How speed and memory were measured, if they were."""
+        speeds = [speed for model in self.models for speed in model.speeds]
+        if not speeds:
+            return []
+        return [
+            f"Speed: medians of {speeds[0].rounds} rounds in which all models take turns, threads {speeds[0].threads}. "
+            "Real-time factor: samples to text, utterance by utterance. Latency: features to text of a 5-second "
+            "utterance. Peak memory: to load the model and recognise that utterance in a process of its own, above "
+            "the interpreter and its imports."
+        ]
 
 
 def compare(
@@ -96,6 +136,9 @@ def compare(
     *,
     json: Path | None = None,
     report: Path | None = None,
+    engine: Engine = "native",
+    threads: int | None = None,
+    rounds: int = 5,
     batch_seconds: float = 120.0,
 ) -> Comparison:
     """Evaluate models on one manifest and hold them against the first.
@@ -106,6 +149,9 @@ def compare(
         manifest: JSON lines with `audio_filepath`, `duration`, `text`
         json: also write the result here
         report: also write a page with figures and tests of all pairs, report.html, into this folder
+        engine, threads: see `Recognizer`; speed is measured in torch, too
+        rounds: in which the models take turns to show their speed (`measure_speed`), 0 to measure neither speed nor
+            memory
         batch_seconds: seconds of audio recognised at once
 
     Raises:
@@ -113,24 +159,48 @@ def compare(
     """
     if not sparse:
         raise InputError("compare: give at least one other model")
+    if rounds < 0:
+        raise InputError(f"compare: rounds = {rounds}: 0 or more are possible")
     if json is not None:
         refuse_unwritable(json)
     if report is not None:
         refuse_unwritable(Path(report) / "report.html")
     paths = [dense, *sparse]
     infos = [info(path) for path in paths]  # first: a broken model is found before hours of recognition
-    evaluations = [evaluate(path, manifest, batch_seconds=batch_seconds) for path in paths]
+    evaluations = [
+        evaluate(path, manifest, engine=engine, threads=threads, batch_seconds=batch_seconds) for path in paths
+    ]
     errors = [np.array([utterance.errors for utterance in evaluation.utterances]) for evaluation in evaluations]
     p_values = [None, *(sign_flip_p_value(other - errors[0]) for other in errors[1:])]
-    comparison = Comparison(
-        str(manifest),
-        tuple(ComparedModel(*columns) for columns in zip(distinct_names(paths), evaluations, infos, p_values, paths)),
-    )
+    speeds = [()] * len(paths)
+    if rounds:
+        speeds = measure_speed(paths, read_manifest(manifest), engine=engine, threads=threads, rounds=rounds)
+    columns = zip(distinct_names(paths), evaluations, infos, p_values, paths, speeds)
+    comparison = Comparison(str(manifest), tuple(ComparedModel(*column) for column in columns))
     if json is not None:
         write_json(json, comparison.to_dict())
     if report is not None:
-        write_report(results_of(comparison), report, title=f"Comparison on {Path(manifest).name}")
+        tables = [speed_table(comparison)] if rounds else []
+        write_report(results_of(comparison), report, title=f"Comparison on {Path(manifest).name}", tables=tables)
     return comparison
+
+
+def speed_table(comparison: Comparison) -> ReportTable:
+    """A row for each model and engine."""
+    rows = tuple(
+        (model.name, speed.engine, speed.threads, speed.real_time_factor, 1000 * speed.latency, speed.peak_memory)
+        for model in comparison.models
+        for speed in model.speeds
+    )
+    columns = (
+        Column("model"),
+        Column("engine"),
+        Column("threads", str),
+        Column("real-time factor", lambda value: f"{value:.4f}"),
+        Column("latency of 5 s, ms", lambda value: f"{value:.1f}"),
+        Column("peak memory, bytes", whole),
+    )
+    return ReportTable("speed", "Speed and memory", columns, rows, " ".join(comparison.speed_notes()))
 
 
 def results_of(comparison: Comparison) -> list[Result]:

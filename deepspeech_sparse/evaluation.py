@@ -19,6 +19,7 @@ from .batches import fill_batches
 from .corpora.manifest import Utterance, read_manifest
 from .errors import InputError
 from .files import refuse_unwritable, write_json
+from .inference import Engine
 from .significance import RESAMPLES, bootstrap_rates, percentile_interval
 from .transcription import Recognizer
 
@@ -63,6 +64,8 @@ class Evaluation:
     utterances: tuple[UtteranceErrors, ...]  # in the manifest's order
     wer_interval: tuple[float, float]  # 95 %, bootstrap over utterances
     seconds: float  # taken to read and recognise the audio
+    engine: Engine  # what computed the network
+    threads: int
 
     @property
     def wer(self) -> float:
@@ -95,6 +98,8 @@ class Evaluation:
             "wer_interval": list(self.wer_interval),
             "cer": self.cer,
             **{name: self.total(name) for name in TOTALS},
+            "engine": self.engine,
+            "threads": self.threads,
             "seconds": self.seconds,
             "real_time_factor": self.real_time_factor,
         }
@@ -119,7 +124,8 @@ class Evaluation:
         table.add_row(
             "audio",
             f"{self.total('duration') / 60:.1f} min",
-            f"{len(self.utterances)} utterances in {self.seconds:.1f} s, real-time factor {self.real_time_factor:.3f}",
+            f"{len(self.utterances)} utterances in {self.seconds:.1f} s, real-time factor {self.real_time_factor:.3f} "
+            f"(engine {self.engine}, threads {self.threads})",
         )
         console.print(table)
         for utterance in self.worst(worst):
@@ -133,6 +139,8 @@ def evaluate(
     manifest: Path,
     *,
     json: Path | None = None,
+    engine: Engine = "native",
+    threads: int | None = None,
     batch_seconds: float = 120.0,
     seed: int = 0,
 ) -> Evaluation:
@@ -142,11 +150,13 @@ def evaluate(
         model: run folder, checkpoint or model file; a run folder gets the result as `result.json`, the last one kept
         manifest: JSON lines with `audio_filepath`, `duration`, `text`
         json: also write the result here
+        engine, threads: see `Recognizer`
         batch_seconds: seconds of audio recognised at once; memory grows with it, results do not change
         seed: of the bootstrap
 
     Raises:
-        InputError: no model, no manifest, an utterance whose audio cannot be read, no word in any text
+        InputError: no model, no manifest, an utterance whose audio cannot be read, no word in any text,
+            threads out of range
     """
     if not batch_seconds > 0:
         raise InputError(f"evaluate: batch_seconds = {batch_seconds} must be positive")
@@ -158,7 +168,7 @@ def evaluate(
     utterances = read_manifest(manifest)
     if not any(utterance.text.split() for utterance in utterances):
         raise InputError(f"{manifest}: no word in {len(utterances)} utterances; an error rate needs texts")
-    recognizer = Recognizer.load(model)
+    recognizer = Recognizer.load(model, engine=engine, threads=threads)
     warn_of_foreign_characters(recognizer, utterances, manifest)
 
     started = time.perf_counter()
@@ -168,7 +178,9 @@ def evaluate(
     interval = bootstrap_interval(
         np.array([row.errors for row in errors]), np.array([row.words for row in errors]), seed=seed
     )
-    evaluation = Evaluation(recognizer.name, str(manifest), errors, interval, seconds)
+    evaluation = Evaluation(
+        recognizer.name, str(manifest), errors, interval, seconds, recognizer.engine, recognizer.threads
+    )
     for path in results:
         write_json(path, evaluation.to_dict())
     return evaluation

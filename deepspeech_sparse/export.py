@@ -22,7 +22,19 @@ from .config import config_from_dict
 from .features import FeaturesConfig
 from .files import refuse_unwritable
 from .model.cost import uses_per_second
-from .model_file import CODEC, FileSizes, Model, TensorSize, file_sizes, load_model, model_bytes, portable, save_model
+from .model_file import (
+    CODEC,
+    FileSizes,
+    Model,
+    StoredModel,
+    TensorSize,
+    file_sizes,
+    load_model,
+    model_bytes,
+    open_model,
+    portable,
+    save_model,
+)
 from .model_file.codec import Codec
 from .model_file.values import Values
 from .pruning import prunable_weights
@@ -192,6 +204,11 @@ def any_model(source: str | Path) -> Model:
         InputError: whatever is wrong with it
     """
     return run_model(source) if is_run(source) else load_model(source)
+
+
+def opened_model(source: str | Path) -> Model | StoredModel:
+    """As `any_model`, but the weights of a model file stay in it until they are asked for."""
+    return run_model(source) if is_run(source) else open_model(source)
 
 
 def is_run(source: str | Path) -> bool:

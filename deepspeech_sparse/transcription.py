@@ -15,13 +15,16 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .audio import check_samples, load_audio, name_of, resample
 from .batches import pad
 from .decoding import greedy
+from .engine.products import threads_of_torch
 from .errors import InputError
-from .export import any_model, model_name
-from .model_file import Model
+from .export import model_name, opened_model
+from .inference import Engine, checked_threads, network_to_run
+from .model_file import Model, StoredModel
 
 
 @dataclass(frozen=True)
@@ -63,26 +66,48 @@ class Transcription:
 class Recognizer:
     """A trained model that turns audio into text.
 
+    Args:
+        model: what to recognise with
+        name: how tables and transcripts call it
+        engine: native, the sparse engine, or torch, the dense network of the training. The texts are the same. A
+            network that the sparse engine does not know runs in torch, and the log says so
+        threads: how many work at the same time, 1 to 1024; torch.get_num_threads() unless given
+
+    Raises:
+        InputError: threads out of range
+
     Example:
         recognizer = Recognizer.load("model.safetensors")
         print(recognizer.transcribe("call.wav").text)
     """
 
-    def __init__(self, model: Model, name: str = "model") -> None:
+    def __init__(
+        self, model: Model | StoredModel, name: str = "model", *, engine: Engine = "native", threads: int | None = None
+    ) -> None:
+        self.given_threads = checked_threads(threads)
         self.front_end = model.front_end.eval()
-        self.network = model.network.eval()
+        self.network, self.engine = network_to_run(model, engine, threads)
         self.alphabet = model.alphabet
         self.config = model.config
         self.name = name
 
     @classmethod
-    def load(cls, path: str | Path) -> Recognizer:
+    def load(cls, path: str | Path, *, engine: Engine = "native", threads: int | None = None) -> Recognizer:
         """From a model file (.safetensors), a run folder (its best checkpoint) or a checkpoint (.ckpt).
 
+        Args:
+            engine, threads: as of the class
+
         Raises:
-            InputError: whatever is wrong with it
+            InputError: whatever is wrong with it, threads out of range
         """
-        return cls(any_model(path), model_name(path))
+        checked_threads(threads)
+        return cls(opened_model(path), model_name(path), engine=engine, threads=threads)
+
+    @property
+    def threads(self) -> int:
+        """How many work at the same time."""
+        return self.given_threads or torch.get_num_threads()
 
     @property
     def sample_rate(self) -> int:
@@ -128,23 +153,35 @@ class Recognizer:
             raise InputError(f"{name}: more channels than samples; transpose it to (samples, channels)")
         return resample(check_samples(array, name), sample_rate, self.sample_rate)
 
-    @torch.inference_mode()
     def recognize(self, recordings: list[np.ndarray]) -> list[str]:
         """Texts of one batch: recordings (N_i,) float32 at the model's rate -> as many texts, "" for no samples."""
         heard = [index for index, samples in enumerate(recordings) if len(samples)]
         texts = [""] * len(recordings)
         if heard:
-            features, frames = self.front_end(*pad([recordings[index] for index in heard]))
-            logits, frames = self.network(features, frames)
-            for index, text in zip(heard, greedy(logits, frames, self.alphabet)):
+            features, frames = self.features_of([recordings[index] for index in heard])
+            for index, text in zip(heard, self.recognize_features(features, frames)):
                 texts[index] = text
         return texts
+
+    @torch.inference_mode()
+    def features_of(self, recordings: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """What the network hears: recordings (N_i,), none empty -> features (B, T, F), frames (B,)."""
+        with threads_of_torch(self.threads):
+            return self.front_end(*pad(recordings))
+
+    @torch.inference_mode()
+    def recognize_features(self, features: Tensor, frames: Tensor) -> list[str]:
+        """The rest of the way: features (B, T, F), frames (B,) -> B texts."""
+        with threads_of_torch(self.threads):
+            return greedy(*self.network(features, frames), self.alphabet)
 
 
 def transcribe(
     model: Path,
     files: Iterable[Path],
     *,
+    engine: Engine = "native",
+    threads: int | None = None,
     on_transcript: Callable[[Transcript], None] = lambda transcript: None,
     on_failure: Callable[[Failure], None] = lambda failure: None,
 ) -> Transcription:
@@ -153,12 +190,13 @@ def transcribe(
     Args:
         model: model file, run folder or checkpoint
         files: audio files
+        engine, threads: see `Recognizer`
         on_transcript, on_failure: called as soon as a file is done
 
     Raises:
-        InputError: whatever is wrong with the model
+        InputError: whatever is wrong with the model, threads out of range
     """
-    recognizer = Recognizer.load(model)
+    recognizer = Recognizer.load(model, engine=engine, threads=threads)
     transcripts, failures = [], []
     for file in files:
         try:
@@ -172,7 +210,14 @@ def transcribe(
     return Transcription(tuple(transcripts), tuple(failures))
 
 
-def transcribe_files(model: Path, files: Iterable[Path], *, format: Literal["txt", "json"] = "txt") -> int:
+def transcribe_files(
+    model: Path,
+    files: Iterable[Path],
+    *,
+    format: Literal["txt", "json"] = "txt",
+    engine: Engine = "native",
+    threads: int | None = None,
+) -> int:
     """The verb `transcribe`: texts to stdout as each is done, broken files to stderr; the exit code."""
 
     def show(transcript: Transcript) -> None:
@@ -181,4 +226,5 @@ def transcribe_files(model: Path, files: Iterable[Path], *, format: Literal["txt
     def complain(failure: Failure) -> None:
         print(f"error: {failure.error}", file=sys.stderr, flush=True)
 
-    return 1 if transcribe(model, files, on_transcript=show, on_failure=complain).failures else 0
+    done = transcribe(model, files, engine=engine, threads=threads, on_transcript=show, on_failure=complain)
+    return 1 if done.failures else 0

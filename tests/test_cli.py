@@ -79,6 +79,8 @@ def test_without_a_verb_all_verbs_are_listed(capsys):
         (["evaluate", "none.safetensors", "none.jsonl"], 1, r"none\."),
         (["info", "none.safetensors"], 1, r"none\.safetensors"),
         (["transcribe"], 2, "model"),
+        (["bench", "--parts", "[ears]"], 2, "layers"),
+        (["bench", "--threads", "0"], 1, "threads = 0"),
         (["data", "prepare", "an5"], 2, "an4"),
         (["data", "check", "none.jsonl"], 1, r"none\.jsonl"),
     ],
@@ -126,7 +128,7 @@ def test_evaluate_and_compare_print_rates_and_write_json(model, tones, tmp_path,
     assert "WER" in capsys.readouterr().out
     assert json.loads((tmp_path / "e.json").read_text())
     run = str(model.parent / "run")
-    arguments = [str(model), run, "--manifest", str(tones["dev"]), "--json", str(tmp_path / "c.json")]
+    arguments = [str(model), run, "--manifest", str(tones["dev"]), "--json", str(tmp_path / "c.json"), "--rounds", "0"]
     assert main(["compare", *arguments]) == 0
     assert "WER" in capsys.readouterr().out
     assert main(["info", str(model)]) == 0
@@ -183,3 +185,14 @@ def test_flags_are_those_of_the_encoder_that_config_or_flag_names(recipe, tmp_pa
     with pytest.raises(SystemExit):
         main(["train", "--config", str(conformer), "--help"])
     assert "--network.heads" in capsys.readouterr().out
+
+
+def test_bench_measures_the_parts_asked_for(monkeypatch):
+    from deepspeech_sparse import bench
+
+    asked = []
+    monkeypatch.setattr(bench, "bench", lambda parts, **options: asked.append((parts, options)))
+    assert main(["bench", "--parts", "[layers]", "--full", "--seed", "3"]) == 0
+    assert main(["bench"]) == 0
+    assert asked[0] == (("layers",), {"full": True, "threads": 1, "seed": 3, "json": None})
+    assert asked[1][0] == ("products", "layers", "recognition") and asked[1][1]["full"] is False

@@ -57,7 +57,7 @@ def models(tmp_path_factory):
 @pytest.fixture(scope="module")
 def comparison(models, manifest, tmp_path_factory):
     path = tmp_path_factory.mktemp("json") / "comparison.json"
-    return compare(models[0], models[1:], manifest, json=path), path
+    return compare(models[0], models[1:], manifest, json=path, rounds=0), path
 
 
 def test_every_model_is_evaluated_and_weighed_as_alone(comparison, models, manifest):
@@ -79,7 +79,7 @@ def test_p_values_hold_each_model_against_the_first(comparison):
 
 
 def test_a_model_does_not_differ_from_itself(models, manifest):
-    result = compare(models[0], [models[0]], manifest)
+    result = compare(models[0], [models[0]], manifest, rounds=0)
     assert [model.name for model in result.models] == ["model", "model (2)"]
     assert result.models[1].p_value == 1.0
 
@@ -161,7 +161,7 @@ def test_rows_of_runs_say_what_the_training_was_told(manifest, tmp_path):
     dense = run_of(tiny_module(config), config, tmp_path / "dense")
     other = run_of(tiny_module(values, seed=1), values, tmp_path / "other")
     (other / "metrics.csv").write_text("epoch,step,dev_wer,sparsity\n1,20,0.9,\n2,40,0.5,0.3\n")
-    first, second = results_of(compare(dense, [other], manifest))
+    first, second = results_of(compare(dense, [other], manifest, rounds=0))
     assert (first.seed, first.hidden, first.layers, first.cell, first.method) == (0, 8, 2, "gru", "dense")
     assert (second.seed, second.epochs, second.settings) == (3, 7, {})
     assert second.history["step"] == [20, 40] and second.history["dev_wer"] == [0.9, 0.5]
@@ -188,7 +188,7 @@ def test_pruning_is_told_as_a_study_would_tell_it(comparison):
 
 
 def test_a_report_of_a_comparison_is_written_and_refused_early(models, manifest, tmp_path):
-    compare(models[0], models[1:], manifest, report=tmp_path / "report")
+    compare(models[0], models[1:], manifest, report=tmp_path / "report", rounds=0)
     page = (tmp_path / "report" / "report.html").read_text()
     assert "Comparison on test.jsonl" in page and "sparse/model.safetensors" in page
     (tmp_path / "file").write_text("")

@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from deepspeech_sparse import Recognizer
+from deepspeech_sparse.audio import load_audio
 from deepspeech_sparse.corpora.manifest import read_manifest
 from deepspeech_sparse.corpora.prepare import prepare
+from deepspeech_sparse.decoding import greedy
 from deepspeech_sparse.export import info
 
 CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
@@ -43,3 +46,23 @@ def test_released_models_hear_what_they_heard_on_the_day_of_their_release(corpor
     for name, texts in GOLDEN.items():
         recognizer = Recognizer.load(CHECKPOINTS / f"{name}.safetensors")
         assert {id: recognizer.transcribe(recordings[id]).text for id in texts} == texts
+
+
+def test_both_engines_hear_the_same_in_all_of_an4(corpora, tmp_path):
+    """Texts equal, and the log-probabilities behind them within 1e-4: 130 utterances, in batches of unlike lengths."""
+    manifests = prepare("an4", out=tmp_path, archive=corpora / "an4_raw.bigendian.tar.gz")
+    recordings = [load_audio(utterance.audio) for utterance in read_manifest(manifests["test"])]
+    assert len(recordings) == 130
+    for name in GOLDEN:
+        native, dense = (
+            Recognizer.load(CHECKPOINTS / f"{name}.safetensors", engine=engine) for engine in ("native", "torch")
+        )
+        assert (native.engine, dense.engine) == ("native", "torch")
+        for start in range(0, len(recordings), 10):
+            features, frames = native.features_of(recordings[start : start + 10])
+            with torch.inference_mode():
+                (logits, lengths), (expected, _) = (each.network(features, frames) for each in (native, dense))
+            assert greedy(logits, lengths, native.alphabet) == greedy(expected, lengths, dense.alphabet)
+            for index, length in enumerate(lengths):
+                difference = logits[index, :length].log_softmax(-1) - expected[index, :length].log_softmax(-1)
+                assert difference.abs().max() < 1e-4

@@ -79,6 +79,11 @@ class SparseMatrix:
         return cls(tuple(dense.shape), block, values, product(rounded(dense.detach(), values), block))
 
     @property
+    def layout(self) -> str:
+        """The block for people: 1x1, 8x1, ... or dense."""
+        return "dense" if self.block is None else "x".join(map(str, self.block))
+
+    @property
     def stored(self) -> int:
         """Values kept, the zeros inside blocks included."""
         return self.product.stored

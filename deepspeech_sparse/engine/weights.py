@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -35,7 +36,7 @@ class Weights:
         values: how the values of some are rounded already, "float16" or "int8", by the same names: they are packed so
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor], values: Mapping[str, str]) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], values: Mapping[str, str] = MappingProxyType({})) -> None:
         self.tensors, self.values = tensors, values
         self.matrices: dict[str, SparseMatrix] = {}
         self.convolutions: dict[str, SparseConvolution] = {}

@@ -90,8 +90,8 @@ def sensitivity(star: Star) -> Section:
     return Section(star.title, star_paragraphs(star), (*drawn, star_table(star)))
 
 
-def write_report(results: Sequence[Result], out: Path, *, title: str = TITLE) -> Path:
-    """The same from rows; equal rows give equal bytes."""
+def write_report(results: Sequence[Result], out: Path, *, title: str = TITLE, tables: Sequence[Table] = ()) -> Path:
+    """The same from rows, with more `tables` at the end; equal rows give equal bytes."""
     page = Path(out) / "report.html"
     refuse_nothing_measured(results, title)
     refuse_unwritable(page)
@@ -114,15 +114,14 @@ def write_report(results: Sequence[Result], out: Path, *, title: str = TITLE) ->
     parts = [*pictures, *sections, *layers, *([training] if training else [])]
 
     pairs = pairs_of(done, baseline or done[0])
-    tables = [models_table(done, baseline)]
+    parts.append(models_table(done, baseline))
     if pairs:
-        tables.append(pairs_table(pairs, done))
+        parts.append(pairs_table(pairs, done))
     else:
         absent.append("No test of the differences: no two runs say where their errors are on the same utterances.")
-    tables.append(provenance_table(done))
+    parts.append(provenance_table(done))
     if missing:
-        tables.append(failures_table(missing))
-
+        parts.append(failures_table(missing))
     parts += tables
     for part in [*parts, *(part for section in sections for part in section.parts)]:
         if isinstance(part, Picture):

@@ -1,0 +1,67 @@
+"""Which code computes a trained network: the sparse engine, or torch.
+
+The engine knows the recurrent networks (`model/network.py`); a Conformer or a Wav2Letter always runs in torch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import cache
+from typing import Literal
+
+from torch import Tensor
+
+from .config import ModelConfig
+from .engine.network import SparseNetwork
+from .engine.sparse import MOST_THREADS
+from .errors import InputError
+from .model import NetworkConfig
+from .model_file import Model, StoredModel
+
+Engine = Literal["native", "torch"]
+# As what the engine holds the values of a model file; the rest as float32. A codebook's entries are float16 numbers.
+IN_MEMORY = {"float16": "float16", "int8": "int8"} | {f"codebook{bits}": "float16" for bits in range(4, 9)}
+RunningNetwork = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # features, frames -> logits, frames
+
+log = logging.getLogger(__name__)
+
+
+def network_to_run(model: Model | StoredModel, engine: Engine, threads: int | None) -> tuple[RunningNetwork, Engine]:
+    """The network of a model in the engine that was asked for, and the engine that it is in.
+
+    A network that the sparse engine does not know runs in torch, and the log says so, once.
+
+    Shapes, of the network: features (B, T, F), frames (B,) -> logits (B, T', V), frames (B,)
+    """
+    if engine == "native":
+        if known_to_engine(model.config):
+            return sparse_network(model, threads), "native"
+        say_that_torch_computes(model.config.network.encoder)
+    return (model.network() if isinstance(model, StoredModel) else model.network).eval(), "torch"
+
+
+def known_to_engine(config: ModelConfig) -> bool:
+    """Whether the sparse engine has what a network of this config needs."""
+    return isinstance(config.network, NetworkConfig)
+
+
+def sparse_network(model: Model | StoredModel, threads: int | None) -> SparseNetwork:
+    """The network of a model in the sparse engine. Of an opened file one weight after the other is read and packed."""
+    shape = (model.config.network, model.config.features.bins)
+    if not isinstance(model, StoredModel):
+        return SparseNetwork(*shape, model.network.state_dict(), threads=threads)
+    values = {name: IN_MEMORY[form] for name, form in model.values.items() if form in IN_MEMORY}
+    return SparseNetwork(*shape, model.tensors, values=values, threads=threads)
+
+
+@cache
+def say_that_torch_computes(encoder: str) -> None:
+    log.warning("encoder %s: runs in torch, with its zeros; the sparse engine knows recurrent networks only", encoder)
+
+
+def checked_threads(threads: int | None) -> int | None:
+    """InputError unless it is a number of threads that there can be, or None."""
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise InputError(f"threads = {threads}: 1 to {MOST_THREADS} are possible")
+    return threads
