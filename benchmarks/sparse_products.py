@@ -1,12 +1,13 @@
 """Sparse products against dense ones, torch's CSR and SciPy's CSR: bursts of each in turn, A B C D A B C D.
 
-    python benchmarks/sparse_products.py [--threads 1] [--seconds 1.0] [--blocks 1x1 8x1]
+    python benchmarks/sparse_products.py [--threads 1] [--seconds 1.0] [--blocks 1x1 8x1] [--values float32 float16]
 
 Prints a Markdown table: medians, ratios of medians and, in brackets, of the shortest times, which other jobs on the
 machine disturb less. A burst multiplies one matrix several times running, as a recurrent layer does: the
 matrix lies in the nearest cache that holds it. Dense is the best of torch.mv or mm on row-major and column-major
-operands, torch's CSR the better of 32-bit and 64-bit indices. SciPy has one thread whatever --threads says.
-DEEPSPEECH_SPARSE_KERNELS forces a path.
+operands, torch's CSR the better of 32-bit and 64-bit indices. SciPy has one thread whatever --threads says. Blocks
+`dense` are our own dense product. Values take turns too, but only with one vector: with sixteen, products are bound
+by arithmetic, and the first of --values stands for all. DEEPSPEECH_SPARSE_KERNELS forces a path.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import scipy.sparse
@@ -24,6 +26,7 @@ import torch
 from torch import Tensor
 
 from deepspeech_sparse.engine import SparseMatrix, runtime
+from deepspeech_sparse.engine.values import FORMATS
 
 SIZES = ((1760, 1760), (7680, 2560))
 SPARSITIES = (0.9, 0.95)
@@ -35,43 +38,48 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1.0, help="spent on each contestant of each row")
-    parser.add_argument("--blocks", nargs="+", default=["1x1", "8x1"], choices=["1x1", "8x1", "16x1", "4x4"])
+    parser.add_argument("--blocks", nargs="+", default=["1x1", "8x1"], choices=["1x1", "8x1", "16x1", "4x4", "dense"])
+    parser.add_argument("--values", nargs="+", default=list(FORMATS), choices=FORMATS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     print(f"{machine()}; kernels: {runtime().path}; {options.threads} thread(s)\n")
-    print(
-        "| product | zeros | block | batch | ours | dense | CSR torch | CSR SciPy | x dense | x torch | x SciPy |",
-        end="",
-    )
-    print(" bytes per non-zero | GB/s | G non-zeros/s |\n|" + "---|" * 14)
+    print("| product | zeros | block | values | batch | ours | dense | CSR torch | CSR SciPy |", end="")
+    print(" x dense | x torch | x SciPy | bytes per non-zero | GB/s | G non-zeros/s |\n|" + "---|" * 15)
     ratios = {"torch": [], "SciPy": []}
     for rows, columns in SIZES:
         for batch in BATCHES:
-            for block in options.blocks:
+            for name in options.blocks:
+                block = None if name == "dense" else tuple(int(side) for side in name.split("x"))
                 for sparsity in SPARSITIES:
-                    r, c = (int(side) for side in block.split("x"))
-                    dense = pruned(rows, columns, r, c, sparsity)
-                    matrix = SparseMatrix.from_dense(dense, (r, c))
-                    times = measure(contestants(matrix, dense, batch, options.threads), options.seconds)
-                    ours = best(times, "ours", statistics.median)
-                    others = {name: best(times, name, statistics.median) for name in ("dense", "torch", "SciPy")}
-                    least = {name: best(times, name, min) / best(times, "ours", min) for name in others}
-                    for name in ratios:
-                        ratios[name].append(others[name] / ours)
-                    entries, size = int((dense != 0).sum()), matrix.bytes
-                    print(
-                        f"| {rows}x{columns} | {sparsity:.0%} | {block} | {batch} | {ours * 1e3:.3f} ms |",
-                        " | ".join(f"{seconds * 1e3:.3f} ms" for seconds in others.values()),
-                        "|",
-                        " | ".join(f"{others[name] / ours:.1f} ({least[name]:.1f})" for name in others),
-                        f"| {size / entries:.2f} | {size / ours / 1e9:.1f} | {entries / ours / 1e9:.2f} |",
-                        flush=True,
-                    )
+                    dense = pruned(rows, columns, *(block or (1, 1)), sparsity)
+                    formats = options.values if batch == 1 else options.values[:1]
+                    ours = {values: SparseMatrix.from_dense(dense, block, values) for values in formats}
+                    times = measure(contestants(ours, dense, batch, options.threads), options.seconds)
+                    for values, matrix in ours.items():
+                        row = f"| {rows}x{columns} | {sparsity:.0%} | {name} | {values} | {batch} |"
+                        print(
+                            row, results(times, f"ours {values}", matrix, int((dense != 0).sum()), ratios), flush=True
+                        )
     for name, values in ratios.items():
         mean = math.exp(statistics.fmean(map(math.log, values)))
         print(f"\nAgainst CSR of {name}: {mean:.1f} times as fast in the geometric mean, {min(values):.1f} at worst.")
     print(f"\nLoad average at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.")
+
+
+def results(
+    times: dict[str, list[float]], who: str, matrix: SparseMatrix, entries: int, ratios: dict[str, list[float]]
+) -> str:
+    """The numbers of one row; its ratios to CSR are added to `ratios`."""
+    ours = best(times, who, statistics.median)
+    others = {name: best(times, name, statistics.median) for name in ("dense", "torch", "SciPy")}
+    least = {name: best(times, name, min) / best(times, who, min) for name in others}
+    for name in ratios:
+        ratios[name].append(others[name] / ours)
+    cells = [f"{seconds * 1e3:.3f} ms" for seconds in (ours, *others.values())]
+    cells += [f"{others[name] / ours:.1f} ({least[name]:.1f})" for name in others]
+    cells += [f"{matrix.bytes / entries:.2f}", f"{matrix.bytes / ours / 1e9:.1f}", f"{entries / ours / 1e9:.2f}"]
+    return " | ".join(cells) + " |"
 
 
 def machine() -> str:
@@ -90,7 +98,9 @@ def pruned(rows: int, columns: int, r: int, c: int, sparsity: float) -> Tensor:
     return torch.randn(rows, columns) * kept.repeat_interleave(r, 0).repeat_interleave(c, 1)
 
 
-def contestants(matrix: SparseMatrix, dense: Tensor, batch: int, threads: int) -> dict[str, Callable[[], object]]:
+def contestants(
+    ours: dict[str, SparseMatrix], dense: Tensor, batch: int, threads: int
+) -> dict[str, Callable[[], object]]:
     """Who multiplies: variants of one contestant share a name up to the colon."""
     columns = dense.shape[1]
     x = torch.randn(columns, batch) if batch > 1 else torch.randn(columns)
@@ -105,7 +115,7 @@ def contestants(matrix: SparseMatrix, dense: Tensor, batch: int, threads: int) -
         narrow = torch.sparse_csr_tensor(*parts, size=dense.shape, check_invariants=True)
     sci = scipy.sparse.csr_matrix(tuple(part.numpy() for part in reversed(parts)), shape=dense.shape)
     return {
-        "ours": lambda: matrix.matmul(x, threads=threads),
+        **{f"ours {values}": partial(matrix.matmul, x, threads=threads) for values, matrix in ours.items()},
         "dense:rows": lambda: multiply(dense, x),
         "torch:32": lambda: narrow @ x,
         "SciPy": lambda: sci @ numpy,

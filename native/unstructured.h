@@ -62,23 +62,6 @@ void unstructured_vector(const Unstructured<T>& a, int64_t begin, int64_t end, c
     }
 }
 
-// Where the rows of a panel lie that G lanes multiply, in bytes. Four columns at once come in one load and are taken apart
-// in registers: the product below is bound by loads, one per weight fewer made it 5 to 10 % faster.
-template <int G, int B>
-inline void find_rows(const uint16_t* column, size_t* offsets) {
-    if constexpr (G % 4 == 0) {
-#pragma GCC unroll 4
-        for (int i = 0; i < G / 4; ++i) {
-            uint64_t four;
-            __builtin_memcpy(&four, column + 4 * i, sizeof four);
-#pragma GCC unroll 4
-            for (int j = 0; j < 4; ++j) offsets[4 * i + j] = (four >> 16 * j & 0xffff) * (B * sizeof(float));
-        }
-    } else {
-        for (int i = 0; i < G; ++i) offsets[i] = column[i] * (B * sizeof(float));
-    }
-}
-
 // Entries of one row one after the other.
 template <int B, class T>
 inline void add_row(uint32_t entries, const uint16_t* column, const T* value, const float* x, float* sums) {
@@ -115,10 +98,10 @@ inline void add_steps(uint32_t steps, const uint16_t* column, const float* value
                 __builtin_prefetch(next_column + step * kLanes);
                 __builtin_prefetch(next + step * kLanes);
             }
-            size_t offsets[G];
-            find_rows<G, B>(at_column, offsets);
+            size_t columns[G];
+            read_columns<G>(at_column, columns);
             const auto add = [&](int lane, auto weight) {
-                size_t offset = offsets[lane];
+                size_t offset = columns[lane] * (B * sizeof(float));
                 if constexpr (V == 2) asm("" : "+r"(offset));  // GCC would compute an address for each vector of a row
                 const float* row = (const float*)((const char*)x + offset);
 #pragma GCC unroll 4

@@ -68,6 +68,24 @@ inline Vector<N> spread(Vector<N> fours) {
 }
 #endif
 
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "columns are read four at a time");
+
+// N columns. Four at once come in one load and are taken apart in registers: most products here wait for loads.
+template <int N>
+inline void read_columns(const uint16_t* from, size_t* columns) {
+    if constexpr (N % 4 == 0) {
+#pragma GCC unroll 4
+        for (int i = 0; i < N; i += 4) {
+            uint64_t four;
+            __builtin_memcpy(&four, from + i, sizeof four);
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; ++j) columns[i + j] = four >> 16 * j & 0xffff;
+        }
+    } else {
+        for (int i = 0; i < N; ++i) columns[i] = from[i];
+    }
+}
+
 // x[column[0]], x[column[1]], ...: the one thing that vector extensions cannot say. There are two ways.
 
 // One load each. The four columns come in one load and are taken apart in registers, worth 5 %.
@@ -108,8 +126,6 @@ struct Gathers {
     }
 };
 #endif
-
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "columns are read four at a time");
 
 template <int N>
 inline float total(Vector<N> vector) {
