@@ -21,6 +21,10 @@ inline int rows_within(const Blocks<T>& a, int64_t block_row) {
 struct Listed {
     const uint16_t* first;
     size_t operator[](int64_t block) const { return first[block]; }
+    template <int N>
+    void read(int64_t block, size_t* columns) const {
+        read_columns<N>(first + block, columns);
+    }
     template <class T>
     static Listed of(const Blocks<T>& a, int64_t block_row) {
         return {a.column + a.start[block_row]};
@@ -28,6 +32,10 @@ struct Listed {
 };
 struct Counted {
     size_t operator[](int64_t block) const { return size_t(block); }
+    template <int N>
+    void read(int64_t block, size_t* columns) const {
+        for (int i = 0; i < N; ++i) columns[i] = size_t(block + i);
+    }
     template <class T>
     static Counted of(const Blocks<T>&, int64_t) {
         return {};
@@ -46,10 +54,12 @@ void columns_vector(const Blocks<T>& a, int64_t begin, int64_t end, const float*
         Vector<W> sums[U][V] = {};
         int64_t block = 0;
         for (; block + U <= blocks; block += U) {
+            size_t columns[U];
+            column.template read<U>(block, columns);
 #pragma GCC unroll 4
             for (int u = 0; u < U; ++u) {
 #pragma GCC unroll 4
-                for (int v = 0; v < V; ++v) sums[u][v] += x[column[block + u]] * load<W>(value + u * R + v * W);
+                for (int v = 0; v < V; ++v) sums[u][v] += x[columns[u]] * load<W>(value + u * R + v * W);
             }
             value += U * R;
         }

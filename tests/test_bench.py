@@ -10,6 +10,7 @@ from deepspeech_sparse.bench.layers import Group, dense_variants, sparse_layer, 
 from deepspeech_sparse.bench.plain import PlainNetwork, with_integers
 from deepspeech_sparse.bench.weights import kept
 from deepspeech_sparse.config import ModelConfig
+from deepspeech_sparse.engine.values import FORMATS
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.features import FeaturesConfig
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig, network_of
@@ -84,13 +85,14 @@ def test_onnx_runtime_computes_the_same_for_any_number_of_frames(tmp_path):
 
 def test_products_have_a_row_for_each_size_batch_pattern_and_sparsity():
     table = products.products(threads=1, full=False, sizes=((32, 24), (16, 40)), seconds=1e-4)
-    assert len(table.rows) == 2 * 2 * 2 * 2
-    assert {row[:4] for row in table.rows} == {
-        (size, zeros, pattern, batch)
+    assert len(table.rows) == 2 * 2 * 2 * (3 + 1)
+    assert {row[:5] for row in table.rows} == {
+        (size, zeros, pattern, values, batch)
         for size in ("32x24", "16x40")
         for zeros in (0.9, 0.95)
         for pattern in ("single", "8x1")
         for batch in (1, 16)
+        for values in (FORMATS if batch == 1 else ("float32",))
     }
     for row in run.plain_rows(table):
         assert row["x dense"][0] == pytest.approx(row["dense"] / row["ours"])

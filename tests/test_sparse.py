@@ -204,7 +204,8 @@ def test_narrow_values_take_fewer_bytes_and_the_same_entries(block):
     dense = pruned(64, 48, block, 0.5, "even", 9)
     sizes = {values: packed(dense, block, KERNELS.paths()[0], values) for values in FORMATS}
     float32, float16, int8 = (sizes[values] for values in FORMATS)
-    assert float32.stored == float16.stored == int((dense != 0).sum()) if block else 64 * 48
+    entries = int((dense != 0).sum()) if block else 64 * 48
+    assert float32.stored == float16.stored == entries
     assert float32.bytes - float16.bytes == 2 * float32.stored
     assert float32.bytes - int8.bytes >= 3 * float32.stored - 4 * 64  # more where weights were rounded to zero
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import statistics
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import scipy.sparse
 import torch
 from torch import Tensor
 
 from ..engine import SparseMatrix
+from ..engine.values import FORMATS
 from ..report.tables import Column, Table
 from ..timing import in_bursts
 from .weights import PATTERNS, kept, pair
@@ -23,14 +25,15 @@ NOTE = (
     "Times in ms, medians; ratios of medians and, in brackets, of the shortest times, which other jobs disturb less. A "
     "burst multiplies one matrix several times running, as a recurrent layer does: it lies in the nearest cache that "
     "holds it. Dense is the best of torch.mv or mm on row-major and column-major operands, torch's CSR the better of "
-    "32-bit and 64-bit indices. SciPy always has one thread."
+    "32-bit and 64-bit indices. SciPy always has one thread. Fewer bits for the values only with one vector: with "
+    "sixteen, products are bound by arithmetic."
 )
 
 
 def products(
     *, threads: int, full: bool, sizes: tuple[tuple[int, int], ...] = SIZES, seconds: float | None = None
 ) -> Table:
-    """The table: a row for each size, batch, pattern and sparsity.
+    """The table: a row for each size, batch, pattern, sparsity and format of the values.
 
     Args:
         seconds: spent on each contestant of each row, 1 or, for the quick table, 0.05
@@ -40,6 +43,7 @@ def products(
         Column("product"),
         Column("zeros", "{:.0%}".format),
         Column("pattern"),
+        Column("values"),
         Column("batch", str),
         *(Column(title, "{:.3f}".format) for title in ("ours", "dense", "CSR torch", "CSR SciPy")),
         *(pair(f"x {name}") for name in OTHERS),
@@ -48,11 +52,12 @@ def products(
         Column("G non-zeros/s", "{:.2f}".format),
     )
     rows = [
-        (f"{size[0]}x{size[1]}", sparsity, pattern, batch, *measured(size, sparsity, pattern, batch, threads, seconds))
+        (f"{size[0]}x{size[1]}", sparsity, pattern, values, batch, *figures)
         for size in sizes
         for batch in BATCHES
         for pattern in PATTERNS
         for sparsity in SPARSITIES
+        for values, figures in measured(size, sparsity, pattern, batch, threads, seconds).items()
     ]
     note = f"{NOTE} {seconds} s for each contestant."
     return Table("products", "Sparse products", columns, tuple(rows), note)
@@ -60,21 +65,31 @@ def products(
 
 def measured(
     size: tuple[int, int], sparsity: float, pattern: str, batch: int, threads: int, seconds: float
-) -> tuple[float | tuple[float, float], ...]:
-    """The figures of a row."""
+) -> dict[str, tuple[float | tuple[float, float], ...]]:
+    """The figures of a row for each format of the values."""
     block = PATTERNS[pattern]
     dense = torch.randn(size) * kept(size, block, sparsity)
-    matrix = SparseMatrix.from_dense(dense, block)
-    times = in_bursts(contestants(matrix, dense, batch, threads), seconds)
-    ours, least = best(times, "ours", statistics.median), best(times, "ours", min)
+    formats = FORMATS if batch == 1 else FORMATS[:1]
+    ours = {values: SparseMatrix.from_dense(dense, block, values) for values in formats}
+    times = in_bursts(contestants(ours, dense, batch, threads), seconds)
+    entries = int((dense != 0).sum())
+    return {values: figures(times, f"ours {values}", matrix.bytes, entries) for values, matrix in ours.items()}
+
+
+def figures(
+    times: dict[str, list[float]], who: str, size: int, entries: int
+) -> tuple[float | tuple[float, float], ...]:
+    """Milliseconds, ratios and rates of one contestant that reads `size` bytes."""
+    ours, least = best(times, who, statistics.median), best(times, who, min)
     others = [best(times, name, statistics.median) for name in OTHERS]
     ratios = [(other / ours, best(times, name, min) / least) for name, other in zip(OTHERS, others)]
-    entries, stored = int((dense != 0).sum()), matrix.bytes
     milliseconds = [1e3 * time for time in (ours, *others)]
-    return (*milliseconds, *ratios, stored / entries, stored / ours / 1e9, entries / ours / 1e9)
+    return (*milliseconds, *ratios, size / entries, size / ours / 1e9, entries / ours / 1e9)
 
 
-def contestants(matrix: SparseMatrix, dense: Tensor, batch: int, threads: int) -> dict[str, Callable[[], object]]:
+def contestants(
+    ours: dict[str, SparseMatrix], dense: Tensor, batch: int, threads: int
+) -> dict[str, Callable[[], object]]:
     """Who multiplies: variants of one contestant share a name up to the colon."""
     columns = dense.shape[1]
     x = torch.randn(columns, batch) if batch > 1 else torch.randn(columns)
@@ -89,7 +104,7 @@ def contestants(matrix: SparseMatrix, dense: Tensor, batch: int, threads: int) -
         narrow = torch.sparse_csr_tensor(*parts, size=dense.shape, check_invariants=True)
     sci = scipy.sparse.csr_matrix(tuple(part.numpy() for part in reversed(parts)), shape=dense.shape)
     return {
-        "ours": lambda: matrix.matmul(x, threads=threads),
+        **{f"ours {values}": partial(matrix.matmul, x, threads=threads) for values, matrix in ours.items()},
         "dense:rows": lambda: multiply(dense, x),
         "torch:32": lambda: narrow @ x,
         "SciPy": lambda: sci @ numpy,

@@ -47,15 +47,16 @@ class NativeProduct:
 
     def matmul(self, x: Tensor, threads: int) -> Tensor:
         """(columns,) -> (rows,), (columns, batch) -> (rows, batch)"""
-        y = torch.empty((self.rows, *x.shape[1:]))
-        self.matrix.multiply(x.numpy(), y.numpy(), threads)  # as NumPy: handing over a tensor takes 2 microseconds more
-        return y
+        # NumPy's arrays are made and handed over 3 to 4 microseconds faster than tensors: small products take 10.
+        y = np.empty((self.rows, *x.shape[1:]), np.float32)
+        self.matrix.multiply(x.numpy(), y, threads)
+        return torch.from_numpy(y)
 
     def linear(self, x: Tensor, threads: int) -> Tensor:
         """(n, columns) -> (n, rows)"""
-        y = torch.empty((x.shape[0], self.rows))
-        self.matrix.linear(x.numpy(), y.numpy(), threads)
-        return y
+        y = np.empty((x.shape[0], self.rows), np.float32)
+        self.matrix.linear(x.numpy(), y, threads)
+        return torch.from_numpy(y)
 
 
 class TorchProduct:
