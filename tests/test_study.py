@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 
 from deepspeech_sparse.callbacks import load_checkpoint
 from deepspeech_sparse.cli import main
+from deepspeech_sparse.engine import open_model
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import export
 from deepspeech_sparse.results import read_results
@@ -71,14 +71,16 @@ def test_a_study_of_spoken_killed_in_the_middle_finishes_with_the_same_rows(spok
     for sparsity in (0.5, 0.8):
         run = tmp_path / "whole" / f"sparse_sparsity-{sparsity}"
         export(run, out=tmp_path / "model.safetensors")
-        tensors = load_file(tmp_path / "model.safetensors")
-        masks = load_checkpoint(run / "checkpoints" / "best.ckpt")["callbacks"]["GradualPruning"]["pruned"]
+        exported = open_model(tmp_path / "model.safetensors").tensors
+        checkpoint = load_checkpoint(run / "checkpoints" / "best.ckpt")
+        tensors, masks = checkpoint["state_dict"], checkpoint["callbacks"]["GradualPruning"]["pruned"]
         assert (
             sum(int(mask.sum()) for mask in masks.values())
             >= sparsity * sum(mask.numel() for mask in masks.values()) - 1
         )
         for name, mask in masks.items():
             assert not tensors[name][mask].view(torch.int32).any(), "a masked weight is not exactly 0.0"
+            assert torch.equal(exported[name.removeprefix("network.")], tensors[name])
 
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "deepspeech_sparse.cli", "study", "--config", str(grid), "--out", str(out)]
