@@ -260,7 +260,7 @@ def export(
         out: the model file
         values: of matrices and kernels: float32 loses nothing; float16; int8 with a scale for each row; codebookK, at
             most 2^K values per tensor. Biases and norms stay float32
-        codec: zstd loads fast; entropy makes quantised files up to 10 % smaller; none can be read without a library
+        codec: zstd loads fast; entropy makes quantised files up to 9 % smaller; none can be read without a library
     """
     from .export import export as export_model
 

@@ -71,16 +71,16 @@ def test_a_study_of_spoken_killed_in_the_middle_finishes_with_the_same_rows(spok
     for sparsity in (0.5, 0.8):
         run = tmp_path / "whole" / f"sparse_sparsity-{sparsity}"
         export(run, out=tmp_path / "model.safetensors")
-        tensors = open_model(tmp_path / "model.safetensors").tensors
-        masks = load_checkpoint(run / "checkpoints" / "best.ckpt")["callbacks"]["GradualPruning"]["pruned"]
+        exported = open_model(tmp_path / "model.safetensors").tensors
+        checkpoint = load_checkpoint(run / "checkpoints" / "best.ckpt")
+        tensors, masks = checkpoint["state_dict"], checkpoint["callbacks"]["GradualPruning"]["pruned"]
         assert (
             sum(int(mask.sum()) for mask in masks.values())
             >= sparsity * sum(mask.numel() for mask in masks.values()) - 1
         )
         for name, mask in masks.items():
-            assert not tensors[name.removeprefix("network.")][mask].view(torch.int32).any(), (
-                "a masked weight is not exactly 0.0"
-            )
+            assert not tensors[name][mask].view(torch.int32).any(), "a masked weight is not exactly 0.0"
+            assert torch.equal(exported[name.removeprefix("network.")], tensors[name])
 
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "deepspeech_sparse.cli", "study", "--config", str(grid), "--out", str(out)]

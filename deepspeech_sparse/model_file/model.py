@@ -103,7 +103,7 @@ def model_bytes(
 
     Args:
         values: of matrices and kernels; all else stays float32
-        codec: none, zstd or entropy (`codec.py`), for positions and values. zstd is the default: a float32 file is 1 to
+        codec: none, zstd or entropy (`codec.py`), for positions and values. zstd is the default: a float32 file is
             2 % larger than with entropy, decodes five times as fast, and does so wherever Python runs
     """
     for given, known, what in ((values, VALUES, "values"), (codec, CODECS, "codec")):

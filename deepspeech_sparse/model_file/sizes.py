@@ -62,7 +62,7 @@ class FileSizes:
         told = ", ".join(f"{name} {count:,}" for name, count in parts.items())
         return (
             f"{self.total:,} bytes: {told}\n"
-            f"entropy bound (positions of an unstructured mask, values of equal frequency): {self.bound:,.0f} bytes; "
+            f"entropy bound of what is stored (unstructured mask, values of equal frequency): {self.bound:,.0f} bytes; "
             f"the file is {abs(self.above_bound):.1%} {'above' if self.above_bound >= 0 else 'below'} it"
         )
 
