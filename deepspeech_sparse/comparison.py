@@ -104,11 +104,12 @@ class Comparison:
         console.print(table)
         console.print(
             f"p-value: chance of a difference to {self.models[0].name} this large if it were luck "
-            "(paired sign-flip test over utterances, exact). Bytes of a run: those of its exported model file."
-            + "".join(f"\n{note}" for note in self.speed_notes()),
+            "(paired sign-flip test over utterances, exact). Bytes of a run: those of its exported model file.",
             highlight=False,
             markup=False,
         )
+        if self.engines:
+            console.print(self.speed_note(), highlight=False, markup=False)
 
     @property
     def engines(self) -> tuple[Engine, ...]:
@@ -116,17 +117,17 @@ class Comparison:
         engines = {speed.engine for model in self.models for speed in model.speeds}
         return tuple(sorted(engines))
 
-    def speed_notes(self) -> list[str]:
-        """How speed and memory were measured, if they were."""
+    def speed_note(self) -> str:
+        """How speed and memory were measured, empty if they were not."""
         speeds = [speed for model in self.models for speed in model.speeds]
         if not speeds:
-            return []
-        return [
+            return ""
+        return (
             f"Speed: medians of {speeds[0].rounds} rounds in which all models take turns, threads {speeds[0].threads}. "
             "Real-time factor: samples to text, utterance by utterance. Latency: features to text of a 5-second "
             "utterance. Peak memory: to load the model and recognise that utterance in a process of its own, above "
             "the interpreter and its imports."
-        ]
+        )
 
 
 def compare(
@@ -200,7 +201,7 @@ def speed_table(comparison: Comparison) -> ReportTable:
         Column("latency of 5 s, ms", lambda value: f"{value:.1f}"),
         Column("peak memory, bytes", whole),
     )
-    return ReportTable("speed", "Speed and memory", columns, rows, " ".join(comparison.speed_notes()))
+    return ReportTable("speed", "Speed and memory", columns, rows, comparison.speed_note())
 
 
 def results_of(comparison: Comparison) -> list[Result]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cache
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
@@ -33,7 +33,12 @@ def network_to_run(model: Model | StoredModel, engine: Engine, threads: int | No
     A network that the sparse engine does not know runs in torch, and the log says so, once.
 
     Shapes, of the network: features (B, T, F), frames (B,) -> logits (B, T', V), frames (B,)
+
+    Raises:
+        InputError: another engine than native and torch
     """
+    if engine not in get_args(Engine):
+        raise InputError(f"engine = {engine!r}: choose native or torch")
     if engine == "native":
         if known_to_engine(model.config):
             return sparse_network(model, threads), "native"

@@ -92,7 +92,7 @@ def measure_speed(
 
 def in_engines(model: Path, engine: Engine, threads: int | None) -> dict[Engine, Recognizer]:
     """The model in `engine` and in torch, by the engine that each is in."""
-    loaded = (Recognizer.load(model, engine=each, threads=threads) for each in (engine, "torch"))
+    loaded = (Recognizer.load(model, engine=each, threads=threads) for each in dict.fromkeys((engine, "torch")))
     return {recognizer.engine: recognizer for recognizer in loaded}
 
 

@@ -102,6 +102,11 @@ def test_impossible_numbers_of_threads_are_refused_before_anything_is_loaded(thr
         Recognizer.load(tmp_path / "none.safetensors", threads=threads)
 
 
+def test_other_engines_are_refused(model):
+    with pytest.raises(InputError, match="engine = 'cuda': choose native or torch"):
+        Recognizer.load(model, engine="cuda")
+
+
 def test_what_the_engine_does_not_know_runs_in_torch_and_the_log_says_so_once(conformer, recordings, caplog):
     say_that_torch_computes.cache_clear()
     with caplog.at_level(logging.INFO, "deepspeech_sparse"):

@@ -70,13 +70,14 @@ def recognition(
         Column("off torch float32 by", "{:.1e}".format),
     )
     shape = f"{config.network.layers} x {config.network.hidden}"
+    quick = "" if full else " (quick; the figures to publish are of --full)"
     note = (
-        f"{seconds:g} s of audio{'' if full else ' (quick; the figures to publish are of --full)'}, features to text, "
-        f"batch 1, {shape} GRU, {len(config.network.convolutions)} convolutions, random weights; single and 8x1: "
-        f"{SPARSITY:.0%} zeros in all recurrent layers. Medians of {rounds} rounds in turn; ratios to the faster of "
-        f"{' and '.join(DENSE)}, of the medians and, in brackets, of the shortest times. Peak memory: to load and "
-        "recognise once in a process of its own, above the interpreter and its imports. torch int8: dynamic, quantised "
-        "when loaded. Off by: largest difference of a log-probability to the same weights in torch, float32. "
+        f"{seconds:g} s of audio{quick}, features to text, batch 1, {shape} GRU, {len(config.network.convolutions)} "
+        f"convolutions, random weights; single and 8x1: {SPARSITY:.0%} zeros in all recurrent layers. Medians of "
+        f"{rounds} rounds in turn; ratios to the faster of {' and '.join(DENSE)}, of the medians and, in brackets, of "
+        "the shortest times. Peak memory: to load and recognise once in a process of its own, above the interpreter "
+        "and its imports. torch int8: dynamic, quantised when loaded. Off by: largest difference of a log-probability "
+        "to the same weights in torch, float32. "
     )
     if available():
         note += "ONNX Runtime has no integer GRU: its dynamic int8 holds for convolutions and head alone."

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +20,7 @@ def kept(shape: tuple[int, int], block: tuple[int, int], sparsity: float) -> Ten
     return blocks.repeat_interleave(r, 0).repeat_interleave(c, 1)[:rows, :columns]
 
 
-def without_initialisation(build, *arguments, **more) -> nn.Module:
+def without_initialisation(build: Callable[..., nn.Module], *arguments: Any, **more: Any) -> nn.Module:
     """A module in eval mode, random weights of a size that keeps its state in bounds.
 
     The usual initialisation takes minutes for matrices of thousands of rows: it makes them orthogonal.
