@@ -306,7 +306,7 @@ def bench(
 
     Args:
         parts: some of products, layers and recognition, e.g. [layers]; all by default
-        full: the figures to publish, more rounds, steps and seconds: half an hour
+        full: the figures to publish, more rounds, steps and seconds: a quarter of an hour on an idle machine
         threads: of everything that is measured
         seed: of weights and inputs
         json: also write the figures here, with machine, date, versions and seed
