@@ -21,9 +21,9 @@ from pathlib import Path
 import torch
 from sparse_products import machine
 
-from deepspeech_sparse.config import ModelConfig
 from deepspeech_sparse.features import FrontEnd
 from deepspeech_sparse.model import NetworkConfig
+from deepspeech_sparse.model_config import ModelConfig
 from deepspeech_sparse.model_file import Model, empty_network, file_sizes, load_model, open_model, save_model
 
 VALUES = ("float32", "float16", "int8", "codebook4", "codebook5", "codebook6", "codebook8")

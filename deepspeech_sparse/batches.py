@@ -1,10 +1,5 @@
-"""From manifests to batches filled by seconds of audio, planned so that any batch of any epoch can be found again.
+"""From manifests to batches of audio and labels. Augmentation touches training batches only."""
 
-The plan of an epoch is a pure function of (utterances, seed, epoch): a resumed run skips what it has seen and goes on
-as if it had never stopped. Augmentation touches training batches only.
-"""
-
-import random
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +12,9 @@ from torch.utils.data import DataLoader, Dataset
 from .audio import load_audio
 from .augment import Augment
 from .corpora.manifest import Utterance, read_manifest
+from .epoch_plan import EpochPlan, fill_batches, plan_epoch
 from .errors import InputError
+from .features import pad
 from .text import Alphabet
 
 
@@ -64,15 +61,6 @@ class Batch:
         return len(self.texts)
 
 
-def pad(arrays: list[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Arrays of N_i samples -> (B, N) float32 with zeros at the ends, (B,) lengths."""
-    lengths = torch.tensor([len(array) for array in arrays])
-    samples = torch.zeros(len(arrays), int(lengths.max()))
-    for row, array in zip(samples, arrays):
-        row[: len(array)] = torch.from_numpy(array)
-    return samples, lengths
-
-
 class Utterances(Dataset):
     """The audio and labels of a manifest, augmented when `augment` is given (training only)."""
 
@@ -114,56 +102,6 @@ class Utterances(Dataset):
             texts=[utterance.text for _, utterance in items],
             ids=[utterance.id for _, utterance in items],
         )
-
-
-def fill_batches(durations: list[float], order: list[int], seconds: float) -> list[list[int]]:
-    """Cut `order` into batches of at most `seconds`, counted as batch size times longest utterance.
-
-    An utterance longer than `seconds` is a batch of its own.
-    """
-    batches: list[list[int]] = []
-    batch: list[int] = []
-    longest = 0.0
-    for index in order:
-        longest = max(longest, durations[index])
-        if batch and longest * (len(batch) + 1) > seconds:
-            batches.append(batch)
-            batch, longest = [], durations[index]
-        batch.append(index)
-    return [*batches, batch] if batch else batches
-
-
-def plan_epoch(durations: list[float], *, seconds: float, seed: int, epoch: int, sorta_grad: bool) -> list[list[int]]:
-    """Batches of one training epoch: utterances of similar length together, batches in random order.
-
-    With `sorta_grad` the first epoch runs from the shortest to the longest. In every other the batch with most padded
-    seconds comes first, so a machine with too little memory fails at once and not after hours.
-    """
-    indices = range(len(durations))
-    if sorta_grad and epoch == 0:
-        return fill_batches(durations, sorted(indices, key=lambda i: (durations[i], i)), seconds)
-    draw = random.Random(f"{seed} {epoch}")
-    # Lengths are blurred by 10 %, so an utterance meets other neighbours in every epoch at little padding.
-    blurred = [duration * draw.uniform(0.9, 1.1) for duration in durations]
-    batches = fill_batches(durations, sorted(indices, key=lambda i: (blurred[i], i)), seconds)
-    draw.shuffle(batches)
-    largest = max(range(len(batches)), key=lambda b: len(batches[b]) * max(durations[i] for i in batches[b]))
-    batches.insert(0, batches.pop(largest))
-    return batches
-
-
-class EpochPlan:
-    """The batches of an epoch as a torch batch sampler that starts after those already done."""
-
-    def __init__(self, batches: list[list[int]], done: int = 0) -> None:
-        self.batches = batches
-        self.done = done
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self):
-        yield from self.batches[self.done :]
 
 
 class SpeechData(L.LightningDataModule):

@@ -369,7 +369,8 @@ def verb_parser(verb: str, settings: dict | None = None) -> ArgumentParser:
     ]
     for parameter in positional:
         if parameter.annotation is parameter.empty:  # a config: its fields become flags
-            from .config import RunConfig, add_flags
+            from .config import RunConfig
+            from .settings import add_flags
 
             if settings is not None:
                 parser.add_argument("--config", help=helps[parameter.name])
@@ -408,9 +409,9 @@ def call_verb(verb: str, arguments: list[str]) -> int:
     except ArgumentError as error:
         raise UsageError(with_nearest_flag(str(error), verb_parser(verb, settings))) from error
     if with_config:
-        from .config import config_from_dict
+        from .config import config_of
 
-        values["config"] = config_from_dict(settings, "config")
+        values["config"] = config_of(settings, "config")
     return VERBS[verb](**values) or 0
 
 
@@ -420,7 +421,8 @@ def split_config(arguments: list[str]) -> tuple[dict, list[str]]:
     Flags are read as YAML, so `--network.hidden 512`, `--augment.speed "[0.9, 1.1]"` and `--pruning null` say what
     they would say in a recipe, and everything is checked together.
     """
-    from .config import RunConfig, overlaid, read_yaml, refuse_unknown_keys
+    from .config import RunConfig
+    from .settings import overlaid, read_yaml, refuse_unknown_keys
 
     known = {field.name for field in dataclasses.fields(RunConfig)}
     values: dict = {}
@@ -451,7 +453,7 @@ def plain_value(text: str):
     """A flag's value as YAML reads it; a text stays as it was typed."""
     import yaml
 
-    from .config import parse_yaml
+    from .settings import parse_yaml
 
     try:
         value = parse_yaml(text)

@@ -14,9 +14,10 @@ from rich.table import Table
 from .corpora.manifest import read_manifest
 from .errors import InputError
 from .evaluation import Evaluation, evaluate
-from .export import ModelInfo, info, megabytes, model_name
+from .export import ModelInfo, info, megabytes
 from .files import refuse_unwritable, write_json
 from .inference import Engine
+from .models import model_name
 from .report import write_report
 from .report.tables import Column, whole
 from .report.tables import Table as ReportTable

@@ -15,8 +15,8 @@ from rich.progress import track
 from rich.table import Table
 
 from .audio import load_audio
-from .batches import fill_batches
 from .corpora.manifest import Utterance, read_manifest
+from .epoch_plan import fill_batches
 from .errors import InputError
 from .files import refuse_unwritable, write_json
 from .inference import Engine

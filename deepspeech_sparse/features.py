@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 import torchaudio
 from torch import Tensor, nn
@@ -151,6 +152,15 @@ class FrontEnd(nn.Module):
         mean = total / count
         self.mean.copy_(mean)
         self.deviation.copy_((squares / count - mean.square()).clamp_min(0).sqrt().clamp_min(TINY_DEVIATION))
+
+
+def pad(arrays: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Arrays of N_i samples -> (B, N) float32 with zeros at the ends, (B,) lengths."""
+    lengths = torch.tensor([len(array) for array in arrays])
+    samples = torch.zeros(len(arrays), int(lengths.max()))
+    for row, array in zip(samples, arrays):
+        row[: len(array)] = torch.from_numpy(array)
+    return samples, lengths
 
 
 def normalise_utterances(features: Tensor, real: Tensor) -> Tensor:

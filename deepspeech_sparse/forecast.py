@@ -14,12 +14,13 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from .config import RunConfig, config_to_dict
+from .config import RunConfig
 from .errors import InputError
-from .export import Layer, layers_of, macs_per_second, megabytes, model_name, parts_of
+from .export import Layer, layers_of, macs_per_second, megabytes, parts_of
 from .files import refuse_unwritable, write_json, write_whole
 from .journey import journey_of, matrices, spent
 from .model_file import Model, model_bytes
+from .models import model_name
 from .pruning import Goal, Pruner, PruningConfig, sparsity
 from .pruning.config import KINDS
 from .pruning.forecast import Update, schedule_words, thinned, updates_of
@@ -27,6 +28,7 @@ from .pruning.inverse import solved
 from .report.course import course_picture
 from .results import read_results
 from .runs import dense_module, fresh, gradual_pruning
+from .settings import config_to_dict
 from .wer_curve import Wanted, WerForecast, predicted_wer
 
 

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from .engine import SparseConvolution, SparseMatrix
-from .export import megabytes, opened_model
+from .export import megabytes
 from .inference import known_to_engine, sparse_network
+from .models import opened_model
 
 Packed = dict[str, SparseMatrix | SparseConvolution]
 

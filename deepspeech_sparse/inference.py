@@ -12,11 +12,11 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from .config import ModelConfig
 from .engine.network import SparseNetwork
 from .engine.sparse import MOST_THREADS
 from .errors import InputError
 from .model import NetworkConfig
+from .model_config import ModelConfig
 from .model_file import Model, StoredModel
 
 Engine = Literal["native", "torch"]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .config import RunConfig
 from .errors import InputError
-from .export import any_model
+from .models import any_model
 from .runs import fresh, quiet_lightning, speech_recognition, trainer_of, training_sample
 
 

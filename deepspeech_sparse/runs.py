@@ -13,12 +13,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from .augment import Augment
 from .batches import SpeechData, Utterances
 from .callbacks import AtomicCheckpointIO, Checkpoints, Monitor, load_checkpoint
-from .config import RunConfig, config_from_dict, config_to_dict, load_config, save_config
+from .config import RunConfig, config_of, load_config, save_config
 from .corpora.check import frames_needed
 from .corpora.manifest import Utterance
 from .errors import InputError
 from .model_file import load_model
 from .pruning import GradualPruning, PruningConfig
+from .settings import config_to_dict
 from .text import Alphabet
 from .training import SpeechRecognition
 
@@ -222,7 +223,7 @@ def load_run(source: str | Path) -> SpeechRecognition:
     """
     path = run_checkpoint(Path(source))
     checkpoint = load_checkpoint(path)
-    config = config_from_dict(checkpoint["config"], path)
+    config = config_of(checkpoint["config"], path)
     module = speech_recognition(config)
     try:
         module.load_state_dict(checkpoint["state_dict"])

@@ -25,10 +25,11 @@ import yaml
 from rich.console import Console
 
 from .cell import CONFIG, ROW, read_row
-from .config import RunConfig, config_from_dict, config_to_dict, overlaid, read_yaml, save_config
+from .config import RunConfig, config_of, save_config
 from .errors import InputError
 from .results import Result, write_results
 from .runs import differences
+from .settings import config_to_dict, overlaid, read_yaml
 
 COLUMNS = (
     "schedule.method",
@@ -154,7 +155,7 @@ def cell_of(name: str, values: dict, grid: Grid, changes: dict[str, Any], out: P
         if dense and not Path(dense).exists():
             needs, goal["dense"] = str(dense), str(out / str(dense))
     try:
-        config = config_from_dict(values, name)
+        config = config_of(values, name)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return Cell(name, config, settings, needs)

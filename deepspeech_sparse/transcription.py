@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from .audio import check_samples, load_audio, name_of, resample
-from .batches import pad
 from .decoding import greedy
 from .engine.products import threads_of_torch
 from .errors import InputError
-from .export import model_name, opened_model
+from .features import pad
 from .inference import Engine, checked_threads, network_to_run
 from .model_file import Model, StoredModel
+from .models import model_name, opened_model
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from deepspeech_sparse.augment import Augment, AugmentConfig
-from deepspeech_sparse.batches import DataConfig, EpochPlan, SpeechData, Utterances, fill_batches, pad, plan_epoch
+from deepspeech_sparse.batches import DataConfig, SpeechData, Utterances
 from deepspeech_sparse.corpora.manifest import Utterance, read_manifest, write_manifest
+from deepspeech_sparse.epoch_plan import EpochPlan, fill_batches, plan_epoch
 from deepspeech_sparse.errors import InputError
+from deepspeech_sparse.features import pad
 from deepspeech_sparse.text import Alphabet
 
 DRAW = random.Random(0)

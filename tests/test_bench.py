@@ -9,11 +9,11 @@ from deepspeech_sparse.bench import bench, layers, onnx_models, products, recogn
 from deepspeech_sparse.bench.layers import Group, dense_variants, sparse_layer, torch_layer
 from deepspeech_sparse.bench.plain import PlainNetwork, with_integers
 from deepspeech_sparse.bench.weights import kept
-from deepspeech_sparse.config import ModelConfig
 from deepspeech_sparse.engine.values import FORMATS
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.features import FeaturesConfig
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig, network_of
+from deepspeech_sparse.model_config import ModelConfig
 from deepspeech_sparse.report.tables import Column, Table
 
 TINY = ModelConfig(

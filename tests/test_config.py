@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_sparse.config import RunConfig, config_from_dict, config_to_dict, load_config, parse_yaml, save_config
+from deepspeech_sparse.config import RunConfig, config_of, load_config, save_config
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.pruning import Blocks, Cubic, Hard, Iterative, Lottery, Narang
+from deepspeech_sparse.settings import config_to_dict, parse_yaml
 from deepspeech_sparse.study import load_study
 
 ROOT = Path(__file__).parent.parent
@@ -21,7 +22,7 @@ def test_every_recipe_loads_and_survives_a_round_trip(recipe, tmp_path):
     config = load_config(recipe)
     save_config(config, tmp_path / "config.yaml")
     assert load_config(tmp_path / "config.yaml") == config
-    assert config_from_dict(config_to_dict(config)) == config
+    assert config_of(config_to_dict(config)) == config
 
 
 @pytest.mark.parametrize("recipe", STUDIES, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -33,7 +34,7 @@ def test_every_study_loads(recipe, tmp_path, monkeypatch):
 
 
 def test_values_become_the_types_of_their_fields():
-    config = config_from_dict(
+    config = config_of(
         {
             "data": DATA,
             "network": {"convolutions": [{"channels": 4, "kernel": [3, 5]}]},
@@ -58,10 +59,10 @@ def test_values_become_the_types_of_their_fields():
 def test_a_method_chooses_the_schedule_and_survives_a_round_trip(schedule, expected):
     pattern = {"kind": "blocks", "rows": 4, "columns": 4}
     pruning = {"recurrent": {"sparsity": 0.9}, "schedule": schedule, "pattern": pattern, "include": ["*hh*"]}
-    config = config_from_dict({"data": DATA, "pruning": pruning})
+    config = config_of({"data": DATA, "pruning": pruning})
     assert config.pruning.schedule == expected and config.pruning.pattern == Blocks("blocks", 4, 4)
     assert config.pruning.include == ("*hh*",)
-    assert config_from_dict(config_to_dict(config)) == config
+    assert config_of(config_to_dict(config)) == config
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_a_method_chooses_the_schedule_and_survives_a_round_trip(schedule, expec
 )
 def test_wrong_configs_are_refused_naming_file_and_key(values, words):
     with pytest.raises(InputError, match=rf"(?s)my\.yaml: .*{words}"):
-        config_from_dict(values, "my.yaml")
+        config_of(values, "my.yaml")
 
 
 @pytest.mark.parametrize(

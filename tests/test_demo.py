@@ -2,10 +2,11 @@
 
 import pytest
 
-from deepspeech_sparse.config import config_from_dict, config_to_dict
+from deepspeech_sparse.config import config_of
 from deepspeech_sparse.demo import demo_config, run_demo, sparse_twin
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import info
+from deepspeech_sparse.settings import config_to_dict
 
 
 def test_the_demo_replaces_an_earlier_one_and_runs_through(tmp_path, capsys):
@@ -37,4 +38,4 @@ def test_the_sparse_twin_differs_in_pruning_alone(tmp_path):
     assert {name for name, value in config_to_dict(sparse).items() if value != config_to_dict(dense)[name]} == {
         "pruning"
     }
-    assert config_from_dict(config_to_dict(sparse)) == sparse
+    assert config_of(config_to_dict(sparse)) == sparse

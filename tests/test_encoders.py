@@ -14,13 +14,7 @@ from untrained import gradients_without_and_with_padding, tiny_config
 from deepspeech_sparse import Recognizer
 from deepspeech_sparse.batches import DataConfig
 from deepspeech_sparse.callbacks import load_checkpoint
-from deepspeech_sparse.config import (
-    RunConfig,
-    config_from_dict,
-    config_to_dict,
-    load_config,
-    save_config,
-)
+from deepspeech_sparse.config import RunConfig, config_of, load_config, save_config
 from deepspeech_sparse.decoding import greedy
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import export, info
@@ -37,6 +31,7 @@ from deepspeech_sparse.model.conformer import conformer_layer
 from deepspeech_sparse.model.masking import frame_mask
 from deepspeech_sparse.model_file import load_model, save_model
 from deepspeech_sparse.runs import speech_recognition, train
+from deepspeech_sparse.settings import config_to_dict
 from deepspeech_sparse.training import OptimizerConfig
 
 DATA = {"train": "train.jsonl", "dev": "dev.jsonl"}
@@ -270,7 +265,7 @@ def test_impossible_shapes_are_refused_with_the_value(make, words):
 )
 def test_wrong_encoders_and_settings_of_another_are_refused_by_name(values, words):
     with pytest.raises(InputError, match=rf"(?s)my\.yaml: .*{words}"):
-        config_from_dict({"data": DATA, "network": values}, "my.yaml")
+        config_of({"data": DATA, "network": values}, "my.yaml")
 
 
 @pytest.mark.parametrize(
@@ -288,10 +283,10 @@ def test_wrong_encoders_and_settings_of_another_are_refused_by_name(values, word
     ],
 )
 def test_encoder_names_the_network_and_survives_yaml(values, expected, tmp_path):
-    config = config_from_dict({"data": DATA, "network": values})
+    config = config_of({"data": DATA, "network": values})
     assert config.network == expected and type(config.network) is type(expected)
     save_config(config, tmp_path / "config.yaml")
-    assert load_config(tmp_path / "config.yaml") == config == config_from_dict(config_to_dict(config))
+    assert load_config(tmp_path / "config.yaml") == config == config_of(config_to_dict(config))
     assert f"  encoder: {expected.encoder}" in (tmp_path / "config.yaml").read_text()
     assert isinstance(network_of(expected, 12, 5), Network) == (expected.encoder == "recurrent")
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from deepspeech_sparse.cli import main
-from deepspeech_sparse.config import config_from_dict, load_config
+from deepspeech_sparse.config import config_of, load_config
 from deepspeech_sparse.export import info
 from deepspeech_sparse.forecast import forecast
 from deepspeech_sparse.journey import spent
@@ -126,7 +126,7 @@ def test_weights_wander_to_a_known_end():
 
 
 def test_the_time_of_a_walk_is_the_learning_rate_spent():
-    config = config_from_dict({"data": {"train": "a", "dev": "b"}}, "recipe")
+    config = config_of({"data": {"train": "a", "dev": "b"}}, "recipe")
     time = spent(config, 100)
     assert time(0) == 0 and time(100) == time(200) == 1
     rates = [config.optimizer.rate(step, 100) ** 2 for step in range(100)]

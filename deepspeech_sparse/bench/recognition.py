@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import ModelConfig
 from ..decoding import greedy
 from ..features import FrontEnd
 from ..memory import peaks_in_children
 from ..model import network_of
+from ..model_config import ModelConfig
 from ..model_file import Model, load_model, save_model
 from ..pruning import prunable_weights
 from ..report.tables import Column, Table

@@ -12,10 +12,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from ..config import ModelConfig, config_from_dict
 from ..errors import InputError
 from ..features import FeaturesConfig, FrontEnd
 from ..model import network_of
+from ..model_config import ModelConfig
+from ..settings import config_from_dict
 from ..text import Alphabet
 from .storage import Storage
 

@@ -30,10 +30,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from ..config import ModelConfig
 from ..errors import InputError
 from ..features import FrontEnd
 from ..files import write_whole
+from ..model_config import ModelConfig
 from ..text import Alphabet
 from .codec import CODECS, Codec
 from .metadata import ENTRY, FORMAT, build, refuse_too_many_weights

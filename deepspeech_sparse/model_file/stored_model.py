@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..config import ModelConfig
 from ..errors import InputError
 from ..features import FrontEnd
+from ..model_config import ModelConfig
 from ..text import Alphabet
 from .metadata import build, described, empty_network, opened
 from .storage import Storage, restore
