@@ -194,10 +194,10 @@ def test_a_bad_model_is_an_error_at_once(files, tmp_path):
         transcribe_files(tmp_path / "none.safetensors", files)
 
 
-def test_importing_the_package_loads_no_torch():
+def test_importing_the_package_loads_no_torch_and_recognising_no_lightning():
     code = (
         "import sys, deepspeech_sparse as d; d.__version__, d.InputError, dir(d); assert 'torch' not in sys.modules; "
-        "d.Recognizer; assert 'torch' in sys.modules"
+        "d.Recognizer; assert 'torch' in sys.modules; assert 'lightning' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

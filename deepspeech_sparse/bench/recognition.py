@@ -73,7 +73,8 @@ def recognition(
     quick = "" if full else " (quick; the figures to publish are of --full)"
     note = (
         f"{seconds:g} s of audio{quick}, features to text, batch 1, {shape} GRU, {len(config.network.convolutions)} "
-        f"convolutions, random weights; single and 8x1: {SPARSITY:.0%} zeros in all recurrent layers. Medians of "
+        f"convolutions, random weights; single and 8x1: {SPARSITY:.0%} zeros in all recurrent layers and, "
+        f"always as single weights, in the convolutions. Medians of "
         f"{rounds} rounds in turn; ratios to the faster of {' and '.join(DENSE)}, of the medians and, in brackets, of "
         "the shortest times. Peak memory: to load and recognise once in a process of its own, above the interpreter "
         "and its imports. torch int8: dynamic, quantised when loaded. Off by: largest difference of a log-probability "
@@ -139,12 +140,13 @@ def written(folder: Path, config: ModelConfig, features: Tensor) -> list[Contend
         quantise_onnx(folder / "dense.onnx", folder / "int8.onnx")
         contenders.append(Contender("ONNX Runtime", "dense", folder / "dense.onnx"))
         contenders.append(Contender("ONNX Runtime int8", "dense", folder / "int8.onnx"))
-    weights = {each.name: each.parameter for each in prunable_weights(network) if each.kind == "recurrent"}
-    dense = {name: weight.detach().clone() for name, weight in weights.items()}
+    pruned = [each for each in prunable_weights(network) if each.kind in ("recurrent", "convolution")]
+    dense = {each.name: each.parameter.detach().clone() for each in pruned}
     for pattern, block in PATTERNS.items():
-        for name, weight in weights.items():
-            mask = kept(tuple(weight.shape), block, SPARSITY)
-            weight.copy_(dense[name] * mask / (1 - SPARSITY) ** 0.5)  # as loud as before
+        for each in pruned:
+            weights = dense[each.name]
+            mask = kept(tuple(weights.flatten(1).shape), block if each.kind == "recurrent" else (1, 1), SPARSITY)
+            each.parameter.copy_(weights * mask.view_as(weights) / (1 - SPARSITY) ** 0.5)  # as loud as before
         save_model(folder / f"{pattern}.safetensors", model, config, {})
         contenders.append(Contender("sparse engine", pattern, folder / f"{pattern}.safetensors"))
     return contenders
