@@ -27,10 +27,8 @@ class NativeProduct:
             side_by_side = padded(numbers, (DENSE_ROWS, 1)).unflatten(0, (-1, DENSE_ROWS)).transpose(1, 2)
             shape, indices, values = numbers.shape, (), side_by_side
         else:
-            with beta_warning_off():
-                blocks = numbers.to_sparse_csr() if block == (1, 1) else padded(numbers, block).to_sparse_bsr(block)
-            shape, values = (*numbers.shape, *block), blocks.values()
-            indices = (blocks.crow_indices().contiguous().numpy(), blocks.col_indices().contiguous().numpy())
+            shape = (*numbers.shape, *block)
+            indices, values = blocks_of(numbers, block)
         values = values.to(matrix.dtype).flatten().numpy()
         if matrix.dtype == torch.float16:
             values = values.view(np.uint16)
@@ -106,6 +104,23 @@ class TorchProduct:
     def linear(self, x: Tensor, threads: int) -> Tensor:
         """(n, columns) -> (n, rows)"""
         return self.matmul(x.t(), threads).t().contiguous()
+
+
+def blocks_of(numbers: Tensor, block: tuple[int, int]) -> tuple[tuple[np.ndarray, np.ndarray], Tensor]:
+    """The blocks that are not all zero: starts and columns, int64, and values (blocks, rows, columns)."""
+    if block == (1, 1):
+        with beta_warning_off():
+            csr = numbers.to_sparse_csr()
+        return (csr.crow_indices().contiguous().numpy(), csr.col_indices().contiguous().numpy()), csr.values()
+    # As torch's to_sparse_bsr, which takes the memory of several such matrices on its way.
+    tiles = padded(numbers, block).unflatten(0, (-1, block[0])).unflatten(2, (-1, block[1])).transpose(1, 2)
+    kept = torch.zeros(tiles.shape[:2], dtype=torch.bool)
+    for row in range(block[0]):
+        for column in range(block[1]):
+            kept |= tiles[:, :, row, column] != 0
+    starts = torch.zeros(len(kept) + 1, dtype=torch.int64)
+    torch.cumsum(kept.sum(1), 0, out=starts[1:])
+    return (starts.numpy(), np.ascontiguousarray(np.nonzero(kept.numpy())[1])), tiles[kept]
 
 
 def padded(dense: Tensor, block: tuple[int, int]) -> Tensor:
