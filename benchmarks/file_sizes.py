@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from sparse_products import machine
 
 from deepspeech_sparse.features import FrontEnd
+from deepspeech_sparse.machine import machine
 from deepspeech_sparse.model import NetworkConfig
 from deepspeech_sparse.model_config import ModelConfig
 from deepspeech_sparse.model_file import Model, empty_network, file_sizes, load_model, open_model, save_model
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(f"{machine()}; {options.threads} thread(s)\n")
+    print(f"{machine().processor}; {options.threads} thread(s)\n")
     print(
         "| weights | values | codec | MB | of dense | positions | values | tables | dense | metadata | to the bound ",
         end="",

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable
 
 import torch
-from sparse_products import machine
 from torch import Tensor
 
 from deepspeech_sparse.engine import SparseConvolution, runtime
+from deepspeech_sparse.machine import machine
 
 # channels out and in, frames, bins; stride in frames, bins; bins of the input, its frames for one of the audio
 LAYERS = {"first": ((32, 1, 11, 41), (2, 2), 161, 1), "second": ((32, 32, 11, 21), (1, 2), 81, 2)}
@@ -31,7 +31,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    print(f"{machine()}; kernels: {runtime().path}; one thread\n")
+    print(f"{machine().processor}; kernels: {runtime().path}; one thread\n")
     print(
         "| convolution | zeros | ours | dense | x dense | G multiply-adds/s | bytes of dense | chosen |\n|" + "---|" * 8
     )

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from .engine.network import SparseNetwork
-from .engine.sparse import MOST_THREADS
+from .engine.sparse import number_of_threads
 from .errors import InputError
 from .model import NetworkConfig
 from .model_config import ModelConfig
@@ -35,7 +35,7 @@ def network_to_run(model: Model | StoredModel, engine: Engine, threads: int | No
     Shapes, of the network: features (B, T, F), frames (B,) -> logits (B, T', V), frames (B,)
 
     Raises:
-        InputError: another engine than native and torch
+        InputError: another engine than native and torch, weights that the engine cannot compute with
     """
     if engine not in get_args(Engine):
         raise InputError(f"engine = {engine!r}: choose native or torch")
@@ -52,12 +52,21 @@ def known_to_engine(config: ModelConfig) -> bool:
 
 
 def sparse_network(model: Model | StoredModel, threads: int | None) -> SparseNetwork:
-    """The network of a model in the sparse engine. Of an opened file one weight after the other is read and packed."""
-    shape = (model.config.network, model.config.features.bins)
-    if not isinstance(model, StoredModel):
-        return SparseNetwork(*shape, model.network.state_dict(), threads=threads)
-    values = {name: IN_MEMORY[form] for name, form in model.values.items() if form in IN_MEMORY}
-    return SparseNetwork(*shape, model.tensors, values=values, threads=threads)
+    """The network of a model in the sparse engine. Of an opened file one weight after the other is read and packed.
+
+    Raises:
+        InputError: weights that the engine cannot compute with, a negative variance for one
+    """
+    tensors, values = (
+        (model.tensors, {key: IN_MEMORY[form] for key, form in model.values.items() if form in IN_MEMORY})
+        if isinstance(model, StoredModel)
+        else (model.network.state_dict(), {})
+    )
+    try:
+        return SparseNetwork(model.config.network, tensors, values=values, threads=threads)
+    except ValueError as error:
+        name = model.path if isinstance(model, StoredModel) else "model"
+        raise InputError(f"{name}: {error}. Try --engine torch, or export the run again") from error
 
 
 @cache
@@ -67,6 +76,7 @@ def say_that_torch_computes(encoder: str) -> None:
 
 def checked_threads(threads: int | None) -> int | None:
     """InputError unless it is a number of threads that there can be, or None."""
-    if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise InputError(f"threads = {threads}: 1 to {MOST_THREADS} are possible")
-    return threads
+    try:
+        return None if threads is None else number_of_threads(threads)
+    except ValueError as error:
+        raise InputError(str(error)) from error

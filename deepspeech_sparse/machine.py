@@ -15,7 +15,7 @@ import torch
 from . import __version__
 from .engine.runtime import VARIABLE, Runtime, extension, runtime
 
-PROCESSOR = Path("/sys/devices/system/cpu/cpu0/cache")
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 COMPILERS = ("c++", "g++", "clang++")
 
 
@@ -94,7 +94,7 @@ def processor() -> str:
 def caches() -> tuple[str, ...]:
     """Of one core, nearest first, as Linux tells them."""
     found = []
-    for folder in sorted(PROCESSOR.glob("index*")):
+    for folder in sorted(CACHES.glob("index*")):
         try:
             level, kind, size = ((folder / name).read_text().strip() for name in ("level", "type", "size"))
         except OSError:

@@ -76,7 +76,9 @@ def peaks_in_children(calls: Iterable[Sequence[object]]) -> list[int]:
 
 def status(field: str) -> int:
     """A field of /proc/self/status in bytes."""
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(f"{field}:"))
+    line = next((line for line in STATUS.read_text().splitlines() if line.startswith(f"{field}:")), None)
+    if line is None:
+        raise OSError(f"no {field} in {STATUS}")  # a sandbox's kernel
     return 1024 * int(line.split()[1])
 
 

@@ -13,7 +13,8 @@ using Weight = nb::ndarray<const float, nb::ndim<4>, nb::c_contig, nb::device::c
 using Maps = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using ResultMaps = nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
-void construct(Convolution* self, Weight weight, int64_t stride_bins, int64_t stride_frames, VectorArgument<float> shift) {
+void construct(Convolution* self, Weight weight, int64_t stride_bins, int64_t stride_frames,
+               VectorArgument<float> shift) {
     if (shift.shape(0) != weight.shape(0)) {
         throw nb::value_error((std::to_string(shift.shape(0)) + " shifts for " + std::to_string(weight.shape(0)) +
                                " channels").c_str());

@@ -12,7 +12,9 @@ using namespace nb::literals;
 
 namespace {
 
-sparse::Array<float> copied(const VectorArgument<float>& vector) { return {vector.data(), vector.data() + vector.size()}; }
+sparse::Array<float> copied(const VectorArgument<float>& vector) {
+    return {vector.data(), vector.data() + vector.size()};
+}
 
 // A recurrence and the Python objects whose matrices it reads.
 struct Layer {
@@ -28,7 +30,6 @@ sparse::Cell cell_of(const std::string& name) {
     throw nb::value_error(("no cell '" + name + "': rnn, gru, lstm and clipped_rnn are known").c_str());
 }
 
-
 // Each part is a direction: input matrix, recurrent matrix, scale, shift, bias.
 void construct(Layer* self, const std::string& cell, bool sum, nb::list parts) {
     std::vector<sparse::Direction> directions;
@@ -40,7 +41,9 @@ void construct(Layer* self, const std::string& cell, bool sum, nb::list parts) {
         const auto matrix = [&](int i) {
             matrices.push_back(nb::borrow(part[i]));
             const sparse::Matrix* here = nullptr;
-            if (!nb::try_cast(matrices.back(), here) || !here) throw nb::type_error("a direction begins with two matrices");
+            if (!nb::try_cast(matrices.back(), here) || !here) {
+                throw nb::type_error("a direction begins with two matrices");
+            }
             return here;
         };
         const auto vector = [&](int i) {
@@ -57,16 +60,18 @@ void construct(Layer* self, const std::string& cell, bool sum, nb::list parts) {
 
 void run(const Layer& self, Input x, VectorArgument<int64_t> counts, Result y, int threads) {
     const sparse::Recurrence& recurrence = self.recurrence;
-    if (x.ndim() != 2 || y.ndim() != 2 || int64_t(x.shape(1)) != recurrence.features() || int64_t(y.shape(1)) != recurrence.outputs() ||
-        x.shape(0) != y.shape(0)) {
+    if (x.ndim() != 2 || y.ndim() != 2 || int64_t(x.shape(1)) != recurrence.features() ||
+        int64_t(y.shape(1)) != recurrence.outputs() || x.shape(0) != y.shape(0)) {
         throw nb::value_error(("x " + shape_of(x) + " into y " + shape_of(y) + ": (frames, " +
                                std::to_string(recurrence.features()) + ") and (frames, " +
                                std::to_string(recurrence.outputs()) + ") fit").c_str());
     }
     check_threads(threads);
-    sparse::check_counts(counts.data(), int64_t(counts.size()), int64_t(x.shape(0)));
+    // A copy: another Python thread could change them between the check and the end.
+    const std::vector<int64_t> checked(counts.data(), counts.data() + counts.size());
+    sparse::check_counts(checked.data(), int64_t(checked.size()), int64_t(x.shape(0)));
     nb::gil_scoped_release released;
-    recurrence.run(sparse::active(), x.data(), counts.data(), int64_t(counts.size()), y.data(), threads);
+    recurrence.run(sparse::active(), x.data(), checked.data(), int64_t(checked.size()), y.data(), threads);
 }
 
 }  // namespace

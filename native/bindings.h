@@ -20,8 +20,10 @@ std::string shape_of(const Array& array) {
     return text + ")";
 }
 
+constexpr int kMostThreads = 1024;
+
 inline void check_threads(int threads) {
-    if (threads < 1 || threads > 1024) throw nanobind::value_error(("threads: " + std::to_string(threads)).c_str());
+    if (threads < 1 || threads > kMostThreads) throw nanobind::value_error(("threads: " + std::to_string(threads)).c_str());
 }
 
 void bind_convolution(nanobind::module_& m);

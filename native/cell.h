@@ -5,6 +5,8 @@
 
 namespace sparse {
 
+constexpr float kClip = 20.f;  // of the clipped ReLU, min(max(x, 0), 20)
+
 enum class Cell { kRnn, kGru, kLstm, kClippedRnn };
 
 constexpr int gates_of(Cell cell) { return cell == Cell::kGru ? 3 : cell == Cell::kLstm ? 4 : 1; }

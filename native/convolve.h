@@ -9,6 +9,7 @@
 // every load would cross a cache line, which makes two of it.
 #pragma once
 
+#include "cell.h"
 #include "taps.h"
 #include "tile.h"
 #include "vector.h"
@@ -48,7 +49,7 @@ inline void add(const Tap* tap, const Tap* end, const float* window, float* sums
 // Clips sums and writes the first `count` of them in the order of time.
 template <int V>
 inline void finish(float* sums, float* line, float* y, int64_t count) {
-    const Vector<kWidth> zero = {}, most = zero + 20.f;
+    const Vector<kWidth> zero = {}, most = zero + sparse::kClip;
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) {
         Vector<kWidth> sum = load<kWidth>(sums + v * kWidth);

@@ -1,4 +1,4 @@
-// The products, once per instruction set: kernels.cpp is compiled several times and fills one table each time.
+// All that is compiled once per instruction set: kernels.cpp fills one table each time.
 #pragma once
 
 #include "cell.h"

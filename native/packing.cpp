@@ -1,4 +1,4 @@
-// From compressed sparse rows, or all values, to the layouts of layout.h. Everything the kernels rely on is checked here, once.
+// From compressed sparse rows, or all values, to the layouts of layout.h. All that the kernels rely on is checked here.
 #include <algorithm>
 #include <numeric>
 
@@ -8,6 +8,7 @@ namespace sparse {
 namespace {
 
 constexpr int64_t kMostColumns = 65536;  // 16-bit indices
+constexpr int64_t kMostWithoutColumns = 1 << 20;  // rows that no value stands for
 constexpr int64_t kMost = int64_t(1) << 31;  // of rows and columns: their product is a number
 
 [[noreturn]] void refuse(const std::string& why) { throw std::invalid_argument(why); }
@@ -18,6 +19,9 @@ void check_sizes(const Source& s) {
     if (s.rows < 0 || s.columns < 0 || s.rows > kMost || s.columns > kMost) {
         refuse("a matrix of " + text(s.rows) + "x" + text(s.columns) + ": 0 to " + text(kMost) +
                " rows and columns are possible");
+    }
+    if (s.columns == 0 && s.rows > kMostWithoutColumns) {
+        refuse(text(s.rows) + " rows without columns: " + text(kMostWithoutColumns) + " are possible");
     }
     const bool scaled = std::holds_alternative<const int8_t*>(s.values);
     if (int64_t(s.scales_size) != (scaled ? s.rows : 0)) {

@@ -1,7 +1,6 @@
 #include "recurrence.h"
 
 #include <algorithm>
-#include <atomic>
 #include <deque>
 #include <stdexcept>
 #include <string>
@@ -15,26 +14,6 @@ namespace {
 constexpr int64_t kChunk = 128;
 
 int64_t rounded_up(int64_t number, int64_t to) { return (number + to - 1) / to * to; }
-
-// All of a team wait for each other.
-class Barrier {
-public:
-    explicit Barrier(int size) : size_(size) {}
-    void wait() {
-        if (size_ == 1) return;
-        const int round = round_.load();
-        if (arrived_.fetch_add(1) == size_ - 1) {
-            arrived_.store(0);
-            round_.store(round + 1);
-        } else {
-            while (round_.load() == round) breathe();
-        }
-    }
-
-private:
-    const int size_;
-    std::atomic<int> arrived_{0}, round_{0};
-};
 
 // One direction on its way through the utterances; `members` threads share it.
 class Walk {
@@ -126,16 +105,20 @@ private:
 
     template <class Work>
     static void each_panel(int64_t batch, const Work& work) {
-        for (int64_t first = 0; first < batch; first += kWidest) work(first, Matrix::width_for(batch - first));
+        for (int64_t first = 0; first < batch; first += kWidest) {
+            work(first, Matrix::width_for(batch - first));
+        }
     }
 
     // Units [from, from + units) of utterances [first, first + here), whose products lie in a panel of `width`.
-    void gates(int64_t first, int width, int64_t here, int64_t from, int64_t units, const float* input, float* scratch) {
+    void gates(int64_t first, int width, int64_t here, int64_t from, int64_t units, const float* input,
+               float* scratch) {
         const int count = gates_of(cell_);
         const float* product = product_.data() + first * rows_;
         if (width > 1) {  // from (gates H, width) to (here, gates, units)
             for (int gate = 0; gate < count; ++gate) {
-                k_.transpose(product + (gate * hidden_ + from) * width, width, units, here, scratch + gate * units, count * units);
+                const float* panel = product + (gate * hidden_ + from) * width;
+                k_.transpose(panel, width, units, here, scratch + gate * units, count * units);
             }
         }
         for (int64_t i = 0; i < here; ++i) {
@@ -215,10 +198,13 @@ void Recurrence::run(const Kernels& kernels, const float* x, const int64_t* coun
     for (int64_t t = 0; t < times; ++t) frames += counts[t];
     const int64_t stride = outputs();
     const int directions = int(directions_.size());
-    const int members = std::max(1, threads / directions);
+    const int64_t useful = (hidden() + kWidest - 1) / kWidest;  // more members would only wait
+    const int members = int(std::max<int64_t>(1, std::min<int64_t>(threads / directions, useful)));
     std::deque<Walk> walks;
     Array<float> second;  // what the second direction says, until it is added
-    for (int d = 0; d < directions; ++d) walks.emplace_back(cell_, directions_[d], kernels, counts, times, d == 1, members);
+    for (int d = 0; d < directions; ++d) {
+        walks.emplace_back(cell_, directions_[d], kernels, counts, times, d == 1, members);
+    }
     if (directions == 2 && sum_) second.resize(frames * stride);
     const auto go = [&](int d, int member) {
         const bool aside = d == 1 && sum_;

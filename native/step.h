@@ -55,7 +55,7 @@ inline Vector<N> hyperbolic(Vector<N> x) {
 struct ClippedRnn {
     template <int N>
     static void units(const Step& s, int64_t at) {
-        const Vector<N> h = limited<N>(load<N>(s.input + at) + load<N>(s.product + at), 0.f, 20.f);
+        const Vector<N> h = limited<N>(load<N>(s.input + at) + load<N>(s.product + at), 0.f, sparse::kClip);
         store<N>(s.state + at, h);
     }
 };

@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import random
+import re
+import struct
 import sys
 import tempfile
 import time
@@ -206,6 +208,19 @@ def convolution_case(kernels, draw: random.Random) -> None:
     convolution.run(spoiled_array(x, draw), spoiled_array(y, draw), spoiled(draw.randint(1, 4), draw))
 
 
+def with_another_number(content: bytes, draw: random.Random) -> bytes:
+    """A model file whose header says one number otherwise, or whose dense tensors hold an odd weight."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    numbers = [match.span() for match in re.finditer(rb"(?<![\w.])\d+(?![\w.])", content[8:end])]
+    if draw.random() < 0.5 and numbers:
+        first, last = draw.choice(numbers)
+        header = content[8 : 8 + first] + str(draw.choice(ODD)).encode() + content[8 + last : end]
+        header += b" " * (-len(header) % 8)
+        return len(header).to_bytes(8, "little") + header + content[end:]
+    place = draw.randrange(end, len(content) - 4)
+    return content[:place] + struct.pack("<f", draw.choice([-1.0, 1e38, 1e-45, -0.0])) + content[place + 4 :]
+
+
 def model_file_case() -> Callable[[random.Random], None]:
     """Damages small model files of every kind; what can still be opened goes through the engine."""
     import torch
@@ -233,6 +248,8 @@ def model_file_case() -> Callable[[random.Random], None]:
         for _ in range(draw.choice([0, 1, 1, 2, 8])):
             first, last = draw.choice([(0, end), (end, len(content)), (end, len(content))])
             content[draw.randrange(first, last)] = draw.choice([0, 1, 0x7F, 0x80, 0xFF, draw.randrange(256)])
+        if draw.random() < 0.3:
+            content = bytearray(with_another_number(bytes(content), draw))
         if draw.random() < 0.1:
             content = content[: draw.randrange(len(content))]
         path = folder / "damaged.safetensors"

@@ -90,7 +90,7 @@ def test_the_engine_says_what_torch_says(config, lengths, sparsity, path, thread
         KERNELS.select(path)
     network = pruned_network(config, sparsity, seed)
     features = torch.randn(len(lengths), max(lengths) + seed % 3, BINS)
-    engine = SparseNetwork(config, BINS, network.state_dict(), threads=threads)
+    engine = SparseNetwork(config, network.state_dict(), threads=threads)
     assert_same(network, engine, features, torch.tensor(lengths))
 
 
@@ -101,14 +101,14 @@ def test_bits_do_not_depend_on_threads():
     features, frames = torch.randn(5, 300, BINS), torch.tensor([300, 9, 77, 150, 20])
     said = []
     for threads in (1, 2, 3, 4, 7):
-        engine = SparseNetwork(config, BINS, network.state_dict(), threads=threads)
+        engine = SparseNetwork(config, network.state_dict(), threads=threads)
         said.append(engine(features, frames)[0].numpy().tobytes())
     assert len(set(said)) == 1
 
 
 def test_an_utterance_sounds_alone_as_it_does_in_a_batch():
     config = NetworkConfig(convolutions=(ConvolutionConfig(2, (3, 5), (2, 2)),), hidden=20, layers=2)
-    engine = SparseNetwork(config, BINS, pruned_network(config, 0.5, seed=1).state_dict())
+    engine = SparseNetwork(config, pruned_network(config, 0.5, seed=1).state_dict())
     features, frames = torch.randn(3, 90, BINS), torch.tensor([41, 90, 0])
     together, counts = engine(features, frames)
     assert counts.tolist() == [21, 45, 0]

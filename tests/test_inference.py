@@ -98,7 +98,7 @@ def test_threads_are_those_asked_for_and_put_back(model, recordings, monkeypatch
 
 @pytest.mark.parametrize("threads", [0, -1, 1025])
 def test_impossible_numbers_of_threads_are_refused_before_anything_is_loaded(threads, tmp_path):
-    with pytest.raises(InputError, match=f"threads = {threads}: 1 to 1024"):
+    with pytest.raises(InputError, match=f"{threads} threads: 1 to 1024"):
         Recognizer.load(tmp_path / "none.safetensors", threads=threads)
 
 
@@ -135,5 +135,31 @@ def test_verbs_take_engine_and_threads(model, manifest, capsys):
         assert f"engine {engine}" in " ".join(capsys.readouterr().out.split())
     assert outputs[0] == outputs[1] and outputs[0].strip()
     assert main(["transcribe", str(model), *files, "--threads", "0"]) == 1
-    assert "threads = 0: 1 to 1024" in capsys.readouterr().err
+    assert "0 threads: 1 to 1024" in capsys.readouterr().err
     assert main(["transcribe", str(model), *files, "--engine", "cuda"]) == 2
+
+
+def test_weights_that_the_engine_cannot_use_are_named_with_their_file(tmp_path):
+    config = tiny_config()
+    module = tiny_module(config)
+    module.network.recurrent[1].norm.running_var[3] = -1.0
+    save_model(tmp_path / "flipped.safetensors", module, config.model, {})
+    with pytest.raises(InputError, match=r"flipped\.safetensors: recurrent\.1\.norm\.running_var has a negative"):
+        Recognizer.load(tmp_path / "flipped.safetensors")
+
+
+@pytest.mark.parametrize("values, codec", [("float16", "none"), ("int8", "zstd"), ("codebook4", "entropy")])
+def test_quantised_models_sound_the_same_in_both_engines(recordings, tmp_path, values, codec):
+    config = tiny_config()
+    save_model(tmp_path / "small.safetensors", tiny_module(config), config.model, {}, values=values, codec=codec)
+    native, in_torch = (Recognizer.load(tmp_path / "small.safetensors", engine=name) for name in ("native", "torch"))
+    forms = {matrix.values for matrix in native.network.matrices.values()}
+    assert forms == {"int8" if values == "int8" else "float16"}
+    features, frames = native.features_of(recordings)
+    with torch.inference_mode():
+        expected, _ = in_torch.network(features, frames)
+    logits, counts = native.network(features, frames)
+    for row, count in enumerate(counts.tolist()):
+        assert torch.allclose(
+            logits[row, :count].log_softmax(-1), expected[row, :count].log_softmax(-1), rtol=0, atol=1e-4
+        )

@@ -53,3 +53,7 @@ def test_a_very_sparse_matrix_needs_no_measuring(monkeypatch):
 def test_prices_are_measured_once(block, width):
     price = seconds_per_value(block, width)
     assert price > 0 and seconds_per_value(block, width) == price
+
+
+def test_a_matrix_too_wide_for_sixteen_bit_columns_is_dense():
+    assert fastest_layout(torch.zeros(16, 70_000), 1) is None

@@ -190,7 +190,7 @@ def test_both_ways_are_measured_on_what_the_kernel_could_meet():
             self.seen.append((tuple(x.shape), threads))
 
     ways = {"sparse": Watched(), "dense": Watched()}
-    seconds = module.measure(ways, (8, 4, 5, 9), (2, 1))
+    seconds = module.measure(ways, module.measured_shape(torch.zeros(8, 4, 5, 9), (2, 1)))
     assert set(seconds) == {"sparse", "dense"} and all(0 <= value < math.inf for value in seconds.values())
     assert ways["sparse"].seen == ways["dense"].seen == [((4, 18, 2 * MEASURED_FRAMES), 1)] * 3
     parts = pruned((8, 4, 5, 9), 1.0, 1)
@@ -298,3 +298,12 @@ def test_the_native_border_checks_sizes_itself():
 
 def test_the_example_of_the_docstring():
     assert doctest.testmod(deepspeech_sparse.engine.convolution).failed == 0
+
+
+@pytest.mark.parametrize("zeros, choice", [(0.9, "sparse"), (0.1, "dense")])
+@needs_kernels
+def test_a_kernel_too_wide_to_measure_is_judged_by_its_zeros(zeros, choice):
+    weight = torch.zeros(1, 1, 1, 4095)
+    weight[..., : round(4095 * (1 - zeros))] = 1.0
+    layer = SparseConvolution.from_dense(weight, (4095, 1), torch.ones(1), torch.zeros(1))
+    assert (layer.choice, layer.seconds) == (choice, None)

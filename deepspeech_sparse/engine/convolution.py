@@ -7,19 +7,21 @@ convolution, oneDNN's on x86, which multiplies all of them at a higher rate.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from ..model.masking import clipped_relu
 from .products import threads_of_torch
 from .runtime import native
 from .sparse import number_of_threads, refuse_unfit, without_gradient
 
 CHOICES = ("sparse", "dense")
 MEASURED_FRAMES = 128  # of output
-CLIP = 20.0  # as model.masking.clipped_relu
+MOST_MEASURED = 1 << 24  # inputs: a few weights from a stranger must not ask for gigabytes
 
 
 class NativeConvolution:
@@ -65,7 +67,7 @@ class TorchConvolution:
         padding = (self.weight.shape[2] // 2, self.weight.shape[3] // 2)
         with threads_of_torch(threads):
             y = torch.nn.functional.conv2d(x[None], self.weight, self.shift, self.stride[::-1], padding)
-            return y[0].clamp_(0.0, CLIP)
+            return clipped_relu(y[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +93,9 @@ class SparseConvolution:
     ) -> SparseConvolution:
         """Pack a kernel, and keep either its weights that are not zero or all of them.
 
-        Unless `choice` says which, both ways are measured on noise, a few times what 128 frames take. The measurement
-        may differ from process to process, and the two ways differ in rounding. Without native kernels it is "dense".
+        Unless `choice` says which, both ways are measured on noise, a few times what 128 frames of output take; a
+        kernel too wide for that is sparse if half its weights are zero. The measurement may differ from process to
+        process, and the two ways differ in rounding. Without native kernels it is "dense".
 
         Args:
             weight: (C', C, frames, bins) float32 on the CPU, frames and bins odd; copied
@@ -124,10 +127,12 @@ class SparseConvolution:
         seconds = None
         if choice is None and native() is None:
             choice = "dense"
+        if choice is None and math.prod(measured_shape(weight, stride)) > MOST_MEASURED:
+            choice = "sparse" if 2 * int(weight.count_nonzero()) < weight.numel() else "dense"
         ways = {"sparse": NativeConvolution, "dense": TorchConvolution}
         made = {name: way(weight, stride, shift) for name, way in ways.items() if choice in (None, name)}
         if choice is None:
-            seconds = measure(made, tuple(weight.shape), stride)
+            seconds = measure(made, measured_shape(weight, stride))
             choice = min(seconds, key=seconds.get)
         return cls(tuple(weight.shape), stride, made[choice], seconds)
 
@@ -177,15 +182,18 @@ def output_shape(channels: int, x: Tensor, stride: tuple[int, int]) -> tuple[int
     return channels, -(-x.shape[1] // stride[1]), -(-x.shape[2] // stride[0])
 
 
-def measure(
-    made: dict[str, NativeConvolution | TorchConvolution], shape: tuple[int, int, int, int], stride: tuple[int, int]
-) -> dict[str, float]:
+def measured_shape(weight: Tensor, stride: tuple[int, int]) -> tuple[int, int, int]:
+    """(C, F, T) of what the two ways are measured on."""
+    return weight.shape[1], 2 * weight.shape[3], MEASURED_FRAMES * stride[0]
+
+
+def measure(made: dict[str, NativeConvolution | TorchConvolution], shape: tuple[int, int, int]) -> dict[str, float]:
     """Seconds of each on one thread, the shorter of two times in turn after a first that is not counted.
 
     Of processor time, which other jobs on the machine disturb least.
     """
     generator = torch.Generator().manual_seed(0)  # the caller's random numbers stay as they are
-    x = torch.rand(shape[1], 2 * shape[3], MEASURED_FRAMES * stride[0], generator=generator)
+    x = torch.rand(shape, generator=generator)
     least = dict.fromkeys(made, float("inf"))
     for round_ in range(3):
         for name, convolution in made.items():

@@ -12,7 +12,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .sparse import BLOCKS, SparseMatrix
+from .sparse import BLOCKS, MOST_COLUMNS, SparseMatrix
 
 # A block's values are cheaper than single ones, but on no machine this many times: more zeros inside need no measuring.
 MOST_TIMES = 6
@@ -27,6 +27,8 @@ def fastest_layout(dense: Tensor, width: int) -> tuple[int, int] | None:
         dense: (rows, columns)
         width: columns of x at once: 1 for a recurrent matrix, 16 for one that sees many frames
     """
+    if dense.shape[1] > MOST_COLUMNS:
+        return None
     counts = stored_in_layouts(dense)
     if not counts[1, 1]:
         return (1, 1)

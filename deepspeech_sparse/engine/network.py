@@ -22,19 +22,17 @@ class SparseNetwork:
 
     Args:
         config: the shape
-        bins: features per frame (F)
         tensors: the state of the network, by its names; each is asked for once, packed and let go
-        values: which of them hold float16 or int8 numbers (and a scale for each row): they stay that small in memory
+        values: which of the matrices hold float16 or int8 numbers (and a scale for each row): they stay that small
         threads: how many work at the same time, torch.get_num_threads() unless given
 
     Raises:
-        ValueError: tensors that do not fit the config
+        ValueError: tensors that do not fit each other, a batch norm with a negative variance
     """
 
     def __init__(
         self,
         config: NetworkConfig,
-        bins: int,
         tensors: Mapping[str, Tensor],
         *,
         values: Mapping[str, str] = MappingProxyType({}),

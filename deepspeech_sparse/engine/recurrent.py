@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..model.masking import clipped_relu
 from .products import NativeProduct
 from .runtime import native
 from .sparse import SparseMatrix
@@ -40,7 +41,7 @@ class Recurrence:
         sum: add the directions; otherwise they lie side by side
 
     Raises:
-        ValueError: matrices or vectors that do not fit each other
+        ValueError: matrices or vectors that do not fit each other; native kernels only, as below
     """
 
     def __init__(self, cell: str, directions: tuple[Direction, ...], *, sum: bool) -> None:
@@ -108,7 +109,7 @@ def step_by_step(layer: Recurrence, x: Tensor, counts: Tensor, threads: int) -> 
 def cell_step(cell: str, a: Tensor, g: Tensor, direction: Direction, state: Tensor, memory: Tensor) -> Tensor:
     """h' (batch, H) from input and recurrent products (batch, gates * H); an LSTM's `memory` is replaced."""
     if cell == "clipped_rnn":
-        return (a + g).clamp(0.0, 20.0)
+        return clipped_relu(a + g)
     if cell == "rnn":
         return (a + g).tanh()
     if cell == "gru":

@@ -42,8 +42,7 @@ class Packing:
 
     def unpack(self, packed: Tensor) -> list[Tensor]:
         """(all frames, F) -> (frames, F) of each utterance."""
-        sequences = dict.fromkeys(self.order, packed)
-        if len(self.order) > 1:
-            for place, index in enumerate(self.order):
-                sequences[index] = packed[self.starts[: self.frames[index]] + place]
-        return [sequences[index] for index in range(len(self.order))]
+        if len(self.order) == 1:
+            return [packed]
+        places = {index: place for place, index in enumerate(self.order)}
+        return [packed[self.starts[:frames] + places[index]] for index, frames in enumerate(self.frames)]

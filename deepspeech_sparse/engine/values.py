@@ -14,6 +14,7 @@ from torch import Tensor
 FORMATS = ("float32", "float16", "int8")
 MOST = 127  # of int8: -128 has no counterpart
 SMALLEST_SCALE = torch.finfo(torch.float32).tiny  # smaller ones have fewer digits than int8 needs
+LARGEST_SCALE = torch.finfo(torch.float32).max / 128  # times 127 it is finite
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def rounded(dense: Tensor, values: str) -> Rounded:
         return Rounded(half.float(), None, torch.float16)
     refuse(~dense.isfinite(), dense, "has no place in int8; use float32 or float16")
     scales = scales_of(dense)
-    return Rounded((dense / scales[:, None]).round(), scales, torch.int8)
+    return Rounded((dense / scales[:, None]).round().clamp_(-MOST, MOST), scales, torch.int8)
 
 
 def scales_of(dense: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ def scales_of(dense: Tensor) -> Tensor:
     multiples of the neighbour, the neighbour it was.
     """
     largest = dense.abs().amax(1) if dense.shape[1] else dense.new_zeros(dense.shape[0])
-    scales = (largest / MOST).clamp(min=SMALLEST_SCALE)
+    scales = (largest / MOST).clamp(SMALLEST_SCALE, LARGEST_SCALE)
     exact = multiples(dense, scales)
     for neighbour in (scales.nextafter(torch.tensor(0.0)), scales.nextafter(torch.tensor(torch.inf))):
         better = ~exact & (neighbour >= SMALLEST_SCALE) & multiples(dense, neighbour)

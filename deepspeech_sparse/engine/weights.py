@@ -55,6 +55,8 @@ class Weights:
         mean, variance, weight, bias = (
             self.dense(f"{name}.{part}") for part in ("running_mean", "running_var", "weight", "bias")
         )
+        if (variance < 0).any():
+            raise ValueError(f"{name}.running_var has a negative variance, {variance.min().item():g}")
         scale = weight / (variance + EPSILON).sqrt()
         return Affine(scale, bias - mean * scale)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ FORMATS = (1, 2)  # that are read: format 1 knows only dense tensors
 ENTRY = "deepspeech_sparse"
 BYTES = {"F32": 4, "I64": 8}
 PICKLES = (b"PK\x03\x04", b"\x80")  # torch's archives, bare pickles
+DEEPEST = 50  # levels of provenance: whoever shows it recurses
 MOST_WEIGHTS_PER_BYTE = 256  # of a file: codebooks and an entropy coder get there beyond 99.7 % zeros
 
 
@@ -98,10 +100,26 @@ def described(file: Any, path: str | Path) -> Description:
     for key in ("config", "storage", "provenance"):
         if not isinstance(content.get(key), dict):
             raise InputError(f"{path}: {key} in its metadata is not a mapping; export the run again")
+    if depth(content["provenance"]) > DEEPEST:
+        raise InputError(f"{path}: its provenance is nested more than {DEEPEST} deep; export the run again")
     shapes, storage, part_bytes = stored_tensors(file, content["storage"], path)
     refuse_too_many_weights(shapes, len(text) + sum(sum(parts.values()) for parts in part_bytes.values()), path)
     config = read_config(content["config"], path)
     return Description(config, content["provenance"], shapes, storage, part_bytes)
+
+
+def depth(value: Any) -> int:
+    """How deep plain values are nested, DEEPEST + 1 at most."""
+    level, deep = [value], 0
+    while level and deep <= DEEPEST:
+        deep += 1
+        level = [
+            inside
+            for each in level
+            if isinstance(each, (dict, list))
+            for inside in (each.values() if isinstance(each, dict) else each)
+        ]
+    return deep
 
 
 def stored_tensors(
@@ -138,13 +156,13 @@ def stored_tensors(
         if piece.get_dtype() != kind:
             raise InputError(f"{path}: {key} holds {piece.get_dtype()} instead of {kind}; export the run again")
         shapes[key], storage[key] = tuple(piece.get_shape()), None
-        part_bytes[key] = {"dense": torch.Size(shapes[key]).numel() * BYTES[kind]}
+        part_bytes[key] = {"dense": math.prod(shapes[key]) * BYTES[kind]}
     return shapes, storage, part_bytes
 
 
 def refuse_too_many_weights(shapes: Mapping[str, tuple[int, ...]], size: int, name: str | Path) -> None:
     """InputError where a few bytes would become a model of any size."""
-    entries = sum(torch.Size(shape).numel() for shape in shapes.values())
+    entries = sum(math.prod(shape) for shape in shapes.values())
     if entries > MOST_WEIGHTS_PER_BYTE * size:
         raise InputError(
             f"{name}: {entries:,} weights in {size:,} bytes, more than {MOST_WEIGHTS_PER_BYTE} in each; "
@@ -171,7 +189,7 @@ def build(config: ModelConfig, shapes: Mapping[str, tuple[int, ...]], name: str 
         InputError: tensors that are not those of the config
     """
     absurd = f"{name}: its config describes a model that its {len(shapes)} tensors cannot be"
-    entries = sum(torch.Size(shape).numel() for shape in shapes.values())
+    entries = sum(math.prod(shape) for shape in shapes.values())
     if config.network.layers > len(shapes) or front_end_entries(config.features) > entries:
         raise InputError(
             f"{absurd} ({config.network.layers} layers, window of {config.features.window} s at "
@@ -180,7 +198,9 @@ def build(config: ModelConfig, shapes: Mapping[str, tuple[int, ...]], name: str 
     try:
         network, front_end = empty_network(config), FrontEnd(config.features)
     except (RuntimeError, OverflowError, TypeError, MemoryError) as error:
-        raise InputError(f"{absurd} ({str(error).splitlines()[0]}); export the run again") from error
+        raise InputError(
+            f"{absurd} ({(str(error) or type(error).__name__).splitlines()[0]}); export the run again"
+        ) from error
     refuse_other_shapes(shapes, network, front_end, name)
     return network, front_end
 

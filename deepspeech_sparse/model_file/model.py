@@ -118,6 +118,8 @@ def model_bytes(
     stored: dict[str, Tensor] = {}
     storage: dict[str, Any] = {}
     for key, tensor in tensors.items():
+        if tensor.dtype != (torch.int64 if key.endswith(".num_batches_tracked") else torch.float32):
+            raise InputError(f"{name}: {key} is {tensor.dtype}; call .float() on the network before it is saved")
         refuse_non_finite(tensor, key, name)
         wanted = values if key.startswith("network.") and tensor.dim() >= 2 else "float32"
         try:

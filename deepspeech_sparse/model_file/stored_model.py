@@ -32,6 +32,9 @@ class StoredTensors(Mapping[str, Tensor]):
     def __iter__(self) -> Iterator[str]:
         return (key.removeprefix(self.prefix) for key in self.storage)
 
+    def __contains__(self, name: object) -> bool:
+        return f"{self.prefix}{name}" in self.storage  # a Mapping's own would decode it
+
     def __len__(self) -> int:
         return len(self.storage)
 
@@ -62,6 +65,7 @@ class StoredModel:
     provenance: dict[str, Any]
     front_end: FrontEnd  # its buffers are those of the file; eval mode
     tensors: Mapping[str, Tensor]  # as in network.state_dict(); each access decodes one and keeps nothing
+    path: Path
     values: Mapping[str, str]  # of each tensor: float32, float16, int8, codebook4 to codebook8; int64 for counters
 
     @property
@@ -94,6 +98,7 @@ def open_model(path: str | Path) -> StoredModel:
         description.provenance,
         front_end.eval(),
         tensors,
+        Path(path),
         {name: values_of(form, name) for name, form in zip(tensors, tensors.storage.values())},
     )
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+import torch
 
+from ..engine.values import rounded as nearest
 from .codebook import codebook_of
 from .codec import Codec, decoded, encoded
 
@@ -20,7 +22,7 @@ TABLES = {"int8": "scales"} | dict.fromkeys((name for name in VALUES if name.sta
 FLOATS = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
 
 LARGEST = 127
-LARGEST_SCALE = np.nextafter(np.finfo(np.float32).max / np.float32(LARGEST), np.float32(0))  # times 127 it is finite
+LARGEST_SCALE = np.float32(np.finfo(np.float32).max / 128)  # times 127 it is finite
 
 Parts = dict[str, tuple[Codec, np.ndarray]]  # name -> codec, bytes as (count,) uint8
 
@@ -46,18 +48,10 @@ def rounded(matrix: np.ndarray, values: Values) -> tuple[np.ndarray, Parts]:
     """
     if values == "float32":
         return matrix, {}
-    if values == "int8":
-        peaks = np.abs(matrix).max(1)
-        scales = np.minimum(peaks / np.float32(LARGEST), LARGEST_SCALE)
-        levels = np.divide(matrix, scales[:, None], where=scales[:, None] > 0, out=np.zeros_like(matrix))
-        levels = np.clip(np.rint(levels, out=levels), -LARGEST, LARGEST, out=levels).astype(np.int8)
-        return levels, {"scales": ("none", as_bytes(scales.astype("<f4")))}
-    with np.errstate(over="ignore"):
-        levels = matrix.astype(np.float16)
-    if not np.isfinite(levels).all():
-        worst = matrix.flat[np.abs(matrix).argmax()]
-        raise ValueError(f"holds {worst:g}, and float16 nothing beyond 65504; export it as float32 or int8")
-    return levels, {}
+    found = nearest(torch.from_numpy(matrix), "int8" if values == "int8" else "float16")
+    if found.scales is None:
+        return found.numbers.half().numpy(), {}
+    return found.numbers.to(torch.int8).numpy(), {"scales": ("none", as_bytes(found.scales.numpy().astype("<f4")))}
 
 
 def written(levels: np.ndarray, values: Values, codec: Codec) -> Parts:
