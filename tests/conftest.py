@@ -11,11 +11,22 @@ import torch
 
 from deepspeech_sparse.corpora.manifest import Utterance, write_manifest
 from deepspeech_sparse.corpora.spoken import prepare_spoken
+from deepspeech_sparse.engine.runtime import native
 
 torch.set_num_threads(1)  # tests are small; two threads that wait for each other on a busy machine are slower
 
 SAMPLE_RATE = 16_000
+KERNELS = native()
 TONES = {"a": 400.0, "b": 900.0, "c": 1600.0}  # a letter is 80 ms of its tone: learned in seconds
+
+
+@pytest.fixture(autouse=True)
+def the_kernels_are_put_back():
+    """Tests may select those of another instruction set."""
+    path = KERNELS.path() if KERNELS else None
+    yield
+    if path:
+        KERNELS.select(path)
 
 
 @pytest.fixture(scope="session")

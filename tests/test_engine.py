@@ -19,14 +19,6 @@ needs_kernels = pytest.mark.skipif(KERNELS is None, reason="installed without na
 BINS, LABELS = 9, 7
 
 
-@pytest.fixture(autouse=True)
-def the_path_is_put_back():
-    path = KERNELS.path() if KERNELS else None
-    yield
-    if path:
-        KERNELS.select(path)
-
-
 def pruned_network(config: NetworkConfig, sparsity: float, seed: int) -> nn.Module:
     """Random weights, some of them zero, and batch norms that have seen something."""
     torch.manual_seed(seed)

@@ -31,14 +31,6 @@ needs_kernels = pytest.mark.skipif(KERNELS is None, reason="installed without na
 module = sys.modules["deepspeech_sparse.engine.runtime"]  # whose name the function hides
 
 
-@pytest.fixture(autouse=True)
-def the_path_is_put_back():
-    path = KERNELS.path() if KERNELS else None
-    yield
-    if path:
-        KERNELS.select(path)
-
-
 def packed(dense: Tensor, block: tuple[int, int] | None, path: str, values: str = "float32") -> SparseMatrix:
     """A matrix that multiplies on `path`; the native ones share their memory layout, so any may be selected later."""
     if path != "torch":

@@ -25,14 +25,6 @@ needs_kernels = pytest.mark.skipif(KERNELS is None, reason="installed without na
 module = sys.modules["deepspeech_sparse.engine.convolution"]
 
 
-@pytest.fixture(autouse=True)
-def the_path_is_put_back():
-    path = KERNELS.path() if KERNELS else None
-    yield
-    if path:
-        KERNELS.select(path)
-
-
 def packed(weight: Tensor, stride: tuple[int, int], scale: Tensor, shift: Tensor, path: str) -> SparseConvolution:
     if path != "torch":
         KERNELS.select(path)
