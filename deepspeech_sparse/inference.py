@@ -64,6 +64,8 @@ def sparse_network(model: Model | StoredModel, threads: int | None) -> SparseNet
     )
     try:
         return SparseNetwork(model.config.network, tensors, values=values, threads=threads)
+    except InputError:
+        raise  # says all: a damaged file, kernels that are not there
     except ValueError as error:
         name = model.path if isinstance(model, StoredModel) else "model"
         raise InputError(f"{name}: {error}. Try --engine torch, or export the run again") from error
