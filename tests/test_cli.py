@@ -80,7 +80,7 @@ def test_without_a_verb_all_verbs_are_listed(capsys):
         (["info", "none.safetensors"], 1, r"none\.safetensors"),
         (["transcribe"], 2, "model"),
         (["bench", "--parts", "[ears]"], 2, "layers"),
-        (["bench", "--threads", "0"], 1, "threads = 0"),
+        (["bench", "--threads", "0"], 1, "0 threads"),
         (["data", "prepare", "an5"], 2, "an4"),
         (["data", "check", "none.jsonl"], 1, r"none\.jsonl"),
     ],

@@ -31,7 +31,7 @@ def test_of_a_large_matrix_a_sample_is_counted():
 
 def test_the_cheapest_layout_wins(monkeypatch):
     prices = {(1, 1): 3.0, (8, 1): 1.0, (16, 1): 1.0, (4, 4): 1.0, None: 0.9}
-    monkeypatch.setattr(module, "seconds_per_value", lambda block, width: prices[block])
+    monkeypatch.setattr(module, "seconds_per_value", lambda block, frames, values: prices[block])
     assert fastest_layout(kept_in_blocks((1, 1), 0.05), 1) == (1, 1)
     assert fastest_layout(kept_in_blocks((8, 1), 0.05), 1) == (8, 1)
     assert fastest_layout(kept_in_blocks((4, 4), 0.05), 1) == (4, 4)
@@ -41,7 +41,7 @@ def test_the_cheapest_layout_wins(monkeypatch):
 
 
 def test_a_very_sparse_matrix_needs_no_measuring(monkeypatch):
-    def never(block, width):
+    def never(block, frames, values):
         raise AssertionError("measured")
 
     monkeypatch.setattr(module, "seconds_per_value", never)
@@ -49,10 +49,10 @@ def test_a_very_sparse_matrix_needs_no_measuring(monkeypatch):
 
 
 @pytest.mark.parametrize("block", [*BLOCKS, None])
-@pytest.mark.parametrize("width", [1, 16])
-def test_prices_are_measured_once(block, width):
-    price = seconds_per_value(block, width)
-    assert price > 0 and seconds_per_value(block, width) == price
+@pytest.mark.parametrize("frames, values", [(1, "float32"), (16, "float32"), (1, "int8")])
+def test_prices_are_measured_once(block, frames, values):
+    price = seconds_per_value(block, frames, values)
+    assert price > 0 and seconds_per_value(block, frames, values) == price
 
 
 def test_a_matrix_too_wide_for_sixteen_bit_columns_is_dense():

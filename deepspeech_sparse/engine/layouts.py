@@ -20,12 +20,13 @@ ROWS, COLUMNS = 512, 1024  # of the matrix that prices are measured on
 SAMPLE = 1024  # rows of a matrix that are looked at
 
 
-def fastest_layout(dense: Tensor, width: int) -> tuple[int, int] | None:
+def fastest_layout(dense: Tensor, frames: int, values: str = "float32") -> tuple[int, int] | None:
     """The block of `SparseMatrix.from_dense` that is expected to multiply fastest; None is dense.
 
     Args:
         dense: (rows, columns)
-        width: columns of x at once: 1 for a recurrent matrix, 16 for one that sees many frames
+        frames: columns of x at once: 1 for a recurrent matrix, 16 for one that sees many frames
+        values: as what they are stored
     """
     if dense.shape[1] > MOST_COLUMNS:
         return None
@@ -35,7 +36,7 @@ def fastest_layout(dense: Tensor, width: int) -> tuple[int, int] | None:
     worth = [block for block, stored in counts.items() if stored <= MOST_TIMES * counts[1, 1]]
     if len(worth) == 1:
         return worth[0]
-    return min(worth, key=lambda block: counts[block] * seconds_per_value(block, width))
+    return min(worth, key=lambda block: counts[block] * seconds_per_value(block, frames, values))
 
 
 def stored_in_layouts(dense: Tensor) -> dict[tuple[int, int] | None, int]:
@@ -54,14 +55,16 @@ def stored_in_layouts(dense: Tensor) -> dict[tuple[int, int] | None, int]:
 
 
 @cache
-def seconds_per_value(block: tuple[int, int] | None, width: int) -> float:
+def seconds_per_value(block: tuple[int, int] | None, frames: int, values: str = "float32") -> float:
     """The price of a layout on one thread: the shortest of several products."""
     generator = torch.Generator().manual_seed(0)
     down, across = block or (1, 1)
     kept = torch.rand(ROWS // down, COLUMNS // across, generator=generator) < (0.1 if block else 1)
-    matrix = SparseMatrix.from_dense(kept.float().repeat_interleave(down, 0).repeat_interleave(across, 1), block)
-    x = torch.ones(COLUMNS, width)
-    if width == 1:
+    matrix = SparseMatrix.from_dense(
+        kept.float().repeat_interleave(down, 0).repeat_interleave(across, 1), block, values
+    )
+    x = torch.ones(COLUMNS, frames)
+    if frames == 1:
         x = x[:, 0]
     shortest = float("inf")
     for _ in range(8):

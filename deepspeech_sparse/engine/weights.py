@@ -47,8 +47,8 @@ class Weights:
     def matrix(self, name: str, *, frames: int = 16) -> SparseMatrix:
         """Packed in the layout that is fastest for x of so many frames: 1 if it multiplies a state, 16 at most."""
         dense = self.dense(name)
-        block = fastest_layout(dense, frames)
-        self.matrices[name] = SparseMatrix.from_dense(dense, block, self.values.get(name, "float32"))
+        values = self.values.get(name, "float32")
+        self.matrices[name] = SparseMatrix.from_dense(dense, fastest_layout(dense, frames, values), values)
         return self.matrices[name]
 
     def norm(self, name: str) -> Affine:
