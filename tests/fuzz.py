@@ -243,13 +243,14 @@ def model_file_case() -> Callable[[random.Random], None]:
             whole.append((folder / "whole.safetensors").read_bytes())
 
     def case(draw: random.Random) -> None:
-        content = bytearray(draw.choice(whole))
+        content = draw.choice(whole)
+        if draw.random() < 0.3:
+            content = with_another_number(content, draw)
+        content = bytearray(content)
         end = 8 + int.from_bytes(content[:8], "little")
         for _ in range(draw.choice([0, 1, 1, 2, 8])):
             first, last = draw.choice([(0, end), (end, len(content)), (end, len(content))])
             content[draw.randrange(first, last)] = draw.choice([0, 1, 0x7F, 0x80, 0xFF, draw.randrange(256)])
-        if draw.random() < 0.3:
-            content = bytearray(with_another_number(bytes(content), draw))
         if draw.random() < 0.1:
             content = content[: draw.randrange(len(content))]
         path = folder / "damaged.safetensors"
