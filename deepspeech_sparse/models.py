@@ -42,11 +42,11 @@ def run_model(source: str | Path) -> Model:
     # Here and not above: they bring Lightning, which a model file needs not wait for.
     from .callbacks import load_checkpoint
     from .config import config_of
-    from .runs import load_run, run_checkpoint
+    from .runs import run_checkpoint, trained_module
 
     path = run_checkpoint(Path(source))
-    module = load_run(path)
     checkpoint = load_checkpoint(path)
+    module = trained_module(checkpoint, path)
     config = config_of(checkpoint["config"], path)
     best_wer = checkpoint.get("callbacks", {}).get("Checkpoints", {}).get("best_wer", math.inf)
     provenance = {

@@ -222,7 +222,15 @@ def load_run(source: str | Path) -> SpeechRecognition:
         InputError: missing, unreadable or of another format
     """
     path = run_checkpoint(Path(source))
-    checkpoint = load_checkpoint(path)
+    return trained_module(load_checkpoint(path), path)
+
+
+def trained_module(checkpoint: dict, path: Path) -> SpeechRecognition:
+    """The module in a checkpoint that was read from `path`, in eval mode.
+
+    Raises:
+        InputError: weights that do not fit its config
+    """
     config = config_of(checkpoint["config"], path)
     module = speech_recognition(config)
     try:

@@ -122,16 +122,23 @@ def one_by_one(recognizer: Recognizer, recordings: Sequence[np.ndarray]) -> None
 def peaks_of(loads: Sequence[tuple[Path, np.ndarray, Engine, int]]) -> list[int]:
     """Bytes at most of loading a model and recognising samples (N,), each in a process that does nothing else."""
     with tempfile.TemporaryDirectory() as folder:
-        calls = []
+        calls, files = [], {}
         for number, (model, samples, engine, threads) in enumerate(loads):
             path = Path(folder) / f"{number}.npy"
             np.save(path, samples)
-            file = Path(model).resolve()
-            if is_run(model):  # what its checkpoint holds beside the model is no cost of recognition
-                loaded, file = run_model(model), Path(folder) / f"{number}.safetensors"
-                save_model(file, loaded, loaded.config, loaded.provenance)
-            calls.append((f"{__name__}:load_and_recognize", file, path, engine, threads))
+            if model not in files:
+                files[model] = model_file_of(model, Path(folder) / f"{number}.safetensors")
+            calls.append((f"{__name__}:load_and_recognize", files[model], path, engine, threads))
         return peaks_in_children(calls)
+
+
+def model_file_of(model: Path, exported: Path) -> Path:
+    """The file of a model; a run is exported: what its checkpoint holds beside the model is no cost of recognition."""
+    if not is_run(model):
+        return Path(model).resolve()
+    loaded = run_model(model)
+    save_model(exported, loaded, loaded.config, loaded.provenance)
+    return exported
 
 
 def load_and_recognize(model: str, samples: str, engine: Engine, threads: str) -> None:

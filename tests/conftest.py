@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from untrained import tiny_config, tiny_module
 
 from deepspeech_sparse.corpora.manifest import Utterance, write_manifest
 from deepspeech_sparse.corpora.spoken import prepare_spoken
 from deepspeech_sparse.engine.runtime import native
+from deepspeech_sparse.model_file import save_model
 
 torch.set_num_threads(1)  # tests are small; two threads that wait for each other on a busy machine are slower
 
@@ -62,6 +64,15 @@ def make_tones(folder: Path, *, count: int, seed: int) -> Path:
     manifest = folder / f"tones-{seed}.jsonl"
     write_manifest(manifest, utterances)
     return manifest
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory) -> Path:
+    """The file of a tiny recognizer with random weights."""
+    config = tiny_config()
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(path, tiny_module(config), config.model, {})
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from untrained import run_of, tiny_config, tiny_module
 from deepspeech_sparse.corpora.manifest import Utterance, write_manifest
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.evaluation import aligned, bootstrap_interval, count_errors, evaluate
-from deepspeech_sparse.model_file import save_model
 from deepspeech_sparse.transcription import Recognizer
 
 RATE = 16_000
@@ -53,14 +52,6 @@ def corpus(tmp_path_factory):
     draw.shuffle(utterances)
     write_manifest(folder / "test.jsonl", utterances)
     return folder / "test.jsonl", utterances
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    config = tiny_config()
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(path, tiny_module(config), config.model, {})
-    return path
 
 
 @pytest.fixture(scope="module")

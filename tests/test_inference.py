@@ -30,14 +30,6 @@ def recordings() -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    config = tiny_config()
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(path, tiny_module(config), config.model, {})
-    return path
-
-
-@pytest.fixture(scope="module")
 def manifest(recordings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
     utterances = []

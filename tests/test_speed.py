@@ -37,14 +37,6 @@ def utterances(tmp_path_factory):
     return made
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    config = tiny_config()
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(path, tiny_module(config), config.model, {})
-    return path
-
-
 @pytest.fixture()
 def conformer(tmp_path):
     config = tiny_config()

@@ -15,18 +15,9 @@ import deepspeech_sparse
 from deepspeech_sparse import Recognizer, Transcript
 from deepspeech_sparse.decoding import greedy
 from deepspeech_sparse.errors import InputError
-from deepspeech_sparse.model_file import save_model
 from deepspeech_sparse.transcription import transcribe, transcribe_files
 
 RATE = 16_000
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    config = tiny_config()
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(path, tiny_module(config), config.model, {})
-    return path
 
 
 @pytest.fixture(scope="module")

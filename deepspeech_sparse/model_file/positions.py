@@ -15,7 +15,6 @@ import numpy as np
 
 from .codec import CHUNK
 
-BLOCKS = ((1, 1), (8, 1), (16, 1), (4, 4))  # rows x columns; as the sparse products know them
 ESCAPE = 255
 
 

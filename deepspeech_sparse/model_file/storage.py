@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.sparse import BLOCKS
 from .codec import CHUNK, CODECS, Codec, decoded, encoded
-from .positions import BLOCKS, ESCAPE, Grid, blocks_after, steps_to
+from .positions import ESCAPE, Grid, blocks_after, steps_to
 from .values import TABLES, VALUES, Values, bits_of, part_names, read, rounded, scaled, written
 
 MOST_WEIGHTS = 1 << 40  # of a tensor: any number that fits an index

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
+from ..engine.values import MOST
 from ..engine.values import rounded as nearest
 from .codebook import codebook_of
 from .codec import Codec, decoded, encoded
@@ -21,8 +22,6 @@ VALUES = get_args(Values)
 TABLES = {"int8": "scales"} | dict.fromkeys((name for name in VALUES if name.startswith("codebook")), "codebook")
 FLOATS = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2")}
 
-LARGEST = 127
-LARGEST_SCALE = np.float32(np.finfo(np.float32).max / 128)  # times 127 it is finite
 
 Parts = dict[str, tuple[Codec, np.ndarray]]  # name -> codec, bytes as (count,) uint8
 
@@ -63,7 +62,7 @@ def written(levels: np.ndarray, values: Values, codec: Codec) -> Parts:
         planes = content.reshape(len(levels), FLOATS[values].itemsize)  # each byte alone: exponents can be shortened
         return {f"values.{place}": encoded(plane.copy(), codec) for place, plane in enumerate(planes.T)}
     if values == "int8":
-        return {"values": encoded((levels.astype(np.int16) + LARGEST).astype(np.uint8), codec)}
+        return {"values": encoded((levels.astype(np.int16) + MOST).astype(np.uint8), codec)}
     bits = bits_of(values)
     codebook, indices = codebook_of(levels, 1 << bits)
     return {"values": encoded(indices, codec, bits), "codebook": ("none", as_bytes(codebook.astype("<f2")))}
@@ -106,7 +105,7 @@ def read(parts: Parts, values: Values, count: int) -> Levels:
         return Levels(content.view(kind)[:, 0], None)
     codes = read_part(parts, "values", count, 8 if values == "int8" else bits_of(values))
     if values == "int8":
-        table = np.arange(-LARGEST, LARGEST + 1, dtype=np.float32)
+        table = np.arange(-MOST, MOST + 1, dtype=np.float32)
     else:
         table = read_table(parts, "codebook", FLOATS["float16"], 1 << bits_of(values))
     if count and int(codes.max()) >= len(table):
