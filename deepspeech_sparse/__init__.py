@@ -7,28 +7,34 @@
 Names are loaded when first used: importing the package alone costs nothing, torch included.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .decoder_config import DecoderConfig
     from .errors import InputError
-    from .transcription import Recognizer, Transcript
+    from .recognizer import Recognizer
+    from .transcript import Segment, Transcript, Word
 
     __version__: str
 
-__all__ = ["InputError", "Recognizer", "Transcript", "__version__"]
+__all__ = ["DecoderConfig", "InputError", "Recognizer", "Segment", "Transcript", "Word", "__version__"]
+
+HOMES = {  # name: module
+    "DecoderConfig": "decoder_config",
+    "InputError": "errors",
+    "Recognizer": "recognizer",
+    "Segment": "transcript",
+    "Transcript": "transcript",
+    "Word": "transcript",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return installed_version()
-    if name in ("Recognizer", "Transcript"):
-        from . import transcription
-
-        return getattr(transcription, name)
-    if name == "InputError":
-        from .errors import InputError
-
-        return InputError
+    if name in HOMES:
+        return getattr(import_module(f".{HOMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .corpora.manifest import read_manifest
+from .decoder_config import DecoderConfig
 from .errors import InputError
 from .evaluation import Evaluation, evaluate
 from .export import ModelInfo, info, megabytes
@@ -140,6 +141,7 @@ def compare(
     report: Path | None = None,
     engine: Engine = "native",
     threads: int | None = None,
+    decoder: DecoderConfig = DecoderConfig(),
     rounds: int = 5,
     batch_seconds: float = 120.0,
 ) -> Comparison:
@@ -151,7 +153,7 @@ def compare(
         manifest: JSON lines with `audio_filepath`, `duration`, `text`
         json: also write the result here
         report: also write a page with figures and tests of all pairs, report.html, into this folder
-        engine, threads: see `Recognizer`; speed is measured in torch, too
+        engine, threads, decoder: see `Recognizer`; speed is measured in torch, too, and with greedy decoding
         rounds: in which the models take turns to show their speed (`measure_speed`), 0 to measure neither speed nor
             memory
         batch_seconds: seconds of audio recognised at once
@@ -170,7 +172,8 @@ def compare(
     paths = [dense, *sparse]
     infos = [info(path) for path in paths]  # first: a broken model is found before hours of recognition
     evaluations = [
-        evaluate(path, manifest, engine=engine, threads=threads, batch_seconds=batch_seconds) for path in paths
+        evaluate(path, manifest, engine=engine, threads=threads, decoder=decoder, batch_seconds=batch_seconds)
+        for path in paths
     ]
     errors = [np.array([utterance.errors for utterance in evaluation.utterances]) for evaluation in evaluations]
     p_values = [None, *(sign_flip_p_value(other - errors[0]) for other in errors[1:])]

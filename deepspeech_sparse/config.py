@@ -7,6 +7,7 @@ import yaml
 
 from .augment import AugmentConfig
 from .batches import DataConfig
+from .decoder_config import DecoderConfig
 from .errors import InputError
 from .features import FeaturesConfig, SpecAugmentConfig
 from .model import AnyNetworkConfig, NetworkConfig
@@ -35,6 +36,7 @@ class RunConfig:
         checkpoint_every: optimizer steps between two checkpoints to resume from; one is written after each epoch too
         threads: CPU threads of torch, 0 for as many as there are cores
         precision: Lightning's precision, e.g. 32-true or bf16-mixed; the loss is float32 always
+        decoder: how the trained model is meant to be used, see `lm tune`; training itself decodes greedily
     """
 
     data: DataConfig
@@ -50,6 +52,7 @@ class RunConfig:
     checkpoint_every: int = 200
     threads: int = 0
     precision: str = "32-true"
+    decoder: DecoderConfig = DecoderConfig()
 
     def __post_init__(self) -> None:
         Alphabet(self.alphabet)

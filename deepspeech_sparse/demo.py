@@ -18,9 +18,9 @@ from .export import export
 from .features import FeaturesConfig, SpecAugmentConfig
 from .model import ConvolutionConfig, NetworkConfig
 from .pruning import Goal, Narang, PruningConfig
+from .recognizer import Recognizer
 from .runs import train
 from .training import OptimizerConfig
-from .transcription import Recognizer
 
 EPOCHS = 14
 

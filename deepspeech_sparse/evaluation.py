@@ -16,12 +16,13 @@ from rich.table import Table
 
 from .audio import load_audio
 from .corpora.manifest import Utterance, read_manifest
+from .decoder_config import DecoderConfig
 from .epoch_plan import fill_batches
 from .errors import InputError
 from .files import refuse_unwritable, write_json
 from .inference import Engine
+from .recognizer import Recognizer
 from .significance import RESAMPLES, bootstrap_rates, percentile_interval
-from .transcription import Recognizer
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +142,7 @@ def evaluate(
     json: Path | None = None,
     engine: Engine = "native",
     threads: int | None = None,
+    decoder: DecoderConfig = DecoderConfig(),
     batch_seconds: float = 120.0,
     seed: int = 0,
 ) -> Evaluation:
@@ -150,7 +152,7 @@ def evaluate(
         model: run folder, checkpoint or model file; a run folder gets the result as `result.json`, the last one kept
         manifest: JSON lines with `audio_filepath`, `duration`, `text`
         json: also write the result here
-        engine, threads: see `Recognizer`
+        engine, threads, decoder: see `Recognizer`
         batch_seconds: seconds of audio recognised at once; memory grows with it, results do not change
         seed: of the bootstrap
 
@@ -168,7 +170,7 @@ def evaluate(
     utterances = read_manifest(manifest)
     if not any(utterance.text.split() for utterance in utterances):
         raise InputError(f"{manifest}: no word in {len(utterances)} utterances; an error rate needs texts")
-    recognizer = Recognizer.load(model, engine=engine, threads=threads)
+    recognizer = Recognizer.load(model, engine=engine, threads=threads, decoder=decoder)
     warn_of_foreign_characters(recognizer, utterances, manifest)
 
     started = time.perf_counter()

@@ -18,8 +18,8 @@ from .inference import Engine
 from .memory import peaks_in_children
 from .model_file import save_model
 from .models import is_run, run_model
+from .recognizer import Recognizer
 from .timing import in_turn
-from .transcription import Recognizer
 
 LATENCY_SECONDS = 5.0  # of the utterance that latency and memory are measured with
 SAMPLE_SECONDS = 20.0  # of the utterances that the real-time factor is measured with, about

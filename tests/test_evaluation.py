@@ -15,7 +15,7 @@ from untrained import run_of, tiny_config, tiny_module
 from deepspeech_sparse.corpora.manifest import Utterance, write_manifest
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.evaluation import aligned, bootstrap_interval, count_errors, evaluate
-from deepspeech_sparse.transcription import Recognizer
+from deepspeech_sparse.recognizer import Recognizer
 
 RATE = 16_000
 WORDS = ("a", "b", "ab", "cab", "bca", "abc")

@@ -12,7 +12,7 @@ import torch
 from untrained import run_of, tiny_config, tiny_module
 
 import deepspeech_sparse
-from deepspeech_sparse import Recognizer, Transcript
+from deepspeech_sparse import Recognizer
 from deepspeech_sparse.decoding import greedy
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.transcription import transcribe, transcribe_files
@@ -133,8 +133,7 @@ def test_a_transcript_becomes_plain_values(recognizer, speech):
     transcript = recognizer.transcribe(speech, sample_rate=RATE)
     values = json.loads(json.dumps(transcript.to_dict()))
     assert values["real_time_factor"] == pytest.approx(transcript.seconds / 1.5)
-    values.pop("real_time_factor")
-    assert Transcript(**values) == transcript
+    assert [values[name] for name in ("text", "duration", "model")] == [transcript.text, 1.5, "tiny"]
 
 
 @pytest.fixture()

@@ -20,10 +20,10 @@ from ..model import network_of
 from ..model_config import ModelConfig
 from ..model_file import Model, load_model, save_model
 from ..pruning import prunable_weights
+from ..recognizer import Recognizer
 from ..report.tables import Column, Table
 from ..text import Alphabet
 from ..timing import in_turn
-from ..transcription import Recognizer
 from .onnx_models import available, export_onnx, onnx_session, quantise_onnx
 from .plain import PlainNetwork, with_integers
 from .weights import PATTERNS, kept, pair

@@ -3,21 +3,45 @@
 from torch import Tensor
 
 from ..text import Alphabet
+from .hypothesis import Hypothesis
+
+
+class GreedyDecoder:
+    """Best-path decoding (Graves et al. 2006, section 3.2): one hypothesis for each utterance.
+
+    Args:
+        alphabet: label 0 is the blank
+    """
+
+    def __init__(self, alphabet: Alphabet) -> None:
+        self.alphabet = alphabet
+
+    def decode(self, log_probs: Tensor, frames: Tensor) -> list[list[Hypothesis]]:
+        """The best path of each utterance.
+
+        Args:
+            log_probs: (B, T, V) log-probabilities
+            frames: (B,) frames that are real
+
+        Returns:
+            B lists of one hypothesis; its text has no leading, trailing and doubled spaces
+        """
+        scores, best = log_probs.max(-1)
+        return [
+            [self.hypothesis(labels[:length].tolist(), float(score[:length].sum()))]
+            for labels, score, length in zip(best.cpu(), scores.cpu(), frames.tolist())
+        ]
+
+    def hypothesis(self, path: list[int], score: float) -> Hypothesis:
+        """Of a path, one label for each frame."""
+        begins = [
+            (frame, label) for frame, label in enumerate(path) if label and (frame == 0 or label != path[frame - 1])
+        ]
+        frames, labels = zip(*begins) if begins else ((), ())
+        text = " ".join(self.alphabet.decode(labels).split())
+        return Hypothesis(text, labels, frames, score, score)
 
 
 def greedy(log_probs: Tensor, frames: Tensor, alphabet: Alphabet) -> list[str]:
-    """Best-path transcripts (Graves et al. 2006, section 3.2).
-
-    Args:
-        log_probs: (B, T, V) log-probabilities, or any scores of the same order such as logits
-        frames: (B,) frames that are real
-        alphabet: label 0 is the blank
-
-    Returns:
-        B texts, without leading, trailing and doubled spaces
-    """
-    texts = []
-    for labels, length in zip(log_probs.argmax(-1).cpu(), frames.tolist()):
-        path = labels[:length].unique_consecutive().tolist()
-        texts.append(" ".join(alphabet.decode([label for label in path if label]).split()))
-    return texts
+    """Texts alone: log-probabilities (B, T, V), or scores of the same order such as logits, frames (B,) -> B texts."""
+    return [best.text for [best] in GreedyDecoder(alphabet).decode(log_probs, frames)]

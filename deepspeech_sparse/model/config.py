@@ -1,5 +1,6 @@
 """What a network looks like: plain numbers, checked once, stored in every model file."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,6 +26,11 @@ class ConvolutionConfig:
             raise InputError(f"convolution: channels {self.channels} and stride {self.stride} must be at least 1")
         if min(self.kernel) < 1 or any(width % 2 == 0 for width in self.kernel):
             raise InputError(f"convolution: kernel {self.kernel} must be odd in both directions, e.g. (41, 11)")
+
+
+def time_stride_of(convolutions: tuple[ConvolutionConfig, ...]) -> int:
+    """Frames of the features for each frame of the output."""
+    return math.prod(convolution.stride[1] for convolution in convolutions)
 
 
 def refuse_wrong_convolutions(convolutions: tuple[ConvolutionConfig, ...]) -> None:
@@ -79,6 +85,11 @@ class NetworkConfig:
             raise InputError("network: clipped_rnn sums its directions; set merge: sum")
 
     @property
+    def time_stride(self) -> int:
+        """Frames of the features for each frame of the output."""
+        return time_stride_of(self.convolutions)
+
+    @property
     def recurrent_features(self) -> int:
         """Features a frame has after the recurrent layers."""
         return self.hidden * (2 if self.bidirectional and self.merge == "concat" else 1)
@@ -129,6 +140,11 @@ class ConformerConfig:
         if not 0 <= self.dropout < 1:
             raise InputError(f"network: dropout {self.dropout} must be at least 0 and below 1")
 
+    @property
+    def time_stride(self) -> int:
+        """Frames of the features for each frame of the output."""
+        return time_stride_of(self.convolutions)
+
 
 @dataclass(frozen=True)
 class Wav2LetterConfig:
@@ -144,6 +160,11 @@ class Wav2LetterConfig:
     def layers(self) -> int:
         """Convolutions, the head included."""
         return 11
+
+    @property
+    def time_stride(self) -> int:
+        """Frames of the features for each frame of the output."""
+        return 2
 
 
 AnyNetworkConfig = NetworkConfig | ConformerConfig | Wav2LetterConfig

@@ -1,24 +1,15 @@
-"""The command line: one function per verb. Its signature is the usage, its docstring the help.
+"""One function per verb: its signature is the usage, its docstring the help, see `parser.py`.
 
 Work is done elsewhere; a verb calls it and prints. Heavy modules are imported inside the verbs: --help is quick.
 """
 
-import dataclasses
-import difflib
-import inspect
-import logging
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from docstring_parser import parse as parse_docstring
-from jsonargparse import ArgumentError, ArgumentParser
-
-from .errors import InputError
-
-PROGRAM = "deepspeech-sparse"
+from ..decoder_config import DecoderConfig
+from .errors import UsageError
 
 
 def data_prepare(
@@ -39,7 +30,7 @@ def data_prepare(
         subsets: librispeech only: [train-clean-100, dev-clean, ...]; by default all that the archive holds
         table: folder only: the table, if it does not lie at the top of the folder
     """
-    from .corpora.prepare import prepare
+    from ..corpora.prepare import prepare
 
     for split, manifest in prepare(corpus, out=out, archive=archive, subsets=subsets, table=table).items():
         print(f"{split}: {manifest}")
@@ -54,13 +45,13 @@ def data_check(manifest: Path, *, config: Path | None = None) -> int:
     """
     from rich.console import Console
 
-    from .corpora.check import check_manifest
-    from .text import Alphabet
+    from ..corpora.check import check_manifest
+    from ..text import Alphabet
 
     alphabet, frames = Alphabet(), None
     if config is not None:
-        from .config import load_config
-        from .runs import speech_recognition
+        from ..config import load_config
+        from ..runs import speech_recognition
 
         run = load_config(config)
         alphabet, frames = Alphabet(run.alphabet), speech_recognition(run).output_frames
@@ -78,8 +69,8 @@ def train(config, *, out: Path, resume: Literal["auto", "never"] | Path = "never
         resume: auto continues the run in `out` bit-exactly or starts it; a path continues from that checkpoint;
             never refuses a folder that already holds a run
     """
-    from .callbacks import TrainingStopped
-    from .runs import train as train_run
+    from ..callbacks import TrainingStopped
+    from ..runs import train as train_run
 
     try:
         folder = train_run(config, out, resume=False if resume == "never" else resume)
@@ -98,6 +89,7 @@ def evaluate(
     worst: int = 5,
     engine: Literal["native", "torch"] = "native",
     threads: int | None = None,
+    decoder: DecoderConfig = DecoderConfig(),
 ) -> None:
     """Word and character error rate of a model on a manifest, with a 95 % bootstrap interval over utterances.
 
@@ -109,12 +101,13 @@ def evaluate(
         engine: native, the sparse engine, or torch with all zeros; both give the same texts. Conformer and Wav2Letter
             always run in torch
         threads: how many work at the same time, 1 to 1024; by default one per core, or what OMP_NUM_THREADS says
+        decoder: a recipe whose `decoder` section says how texts are found; greedy without one
     """
     from rich.console import Console
 
-    from .evaluation import evaluate as evaluate_model
+    from ..evaluation import evaluate as evaluate_model
 
-    evaluation = evaluate_model(model, manifest, json=json, engine=engine, threads=threads)
+    evaluation = evaluate_model(model, manifest, json=json, engine=engine, threads=threads, decoder=decoder)
     evaluation.print(Console(), worst=worst)
 
 
@@ -127,6 +120,7 @@ def compare(
     report: Path | None = None,
     engine: Literal["native", "torch"] = "native",
     threads: int | None = None,
+    decoder: DecoderConfig = DecoderConfig(),
     rounds: int = 5,
 ) -> None:
     """Compare sparse models with a dense one: errors, significance, speed, memory, non-zeros per layer, bytes on disk.
@@ -141,13 +135,22 @@ def compare(
             in any case
         threads: how many work at the same time, 1 to 1024; by default one per core, or what OMP_NUM_THREADS says
         rounds: in which all models take turns to show their speed; 0 measures neither speed nor memory
+        decoder: a recipe whose `decoder` section says how texts are found; greedy without one
     """
     from rich.console import Console
 
-    from .comparison import compare as compare_models
+    from ..comparison import compare as compare_models
 
     comparison = compare_models(
-        dense, sparse, manifest, json=json, report=report, engine=engine, threads=threads, rounds=rounds
+        dense,
+        sparse,
+        manifest,
+        json=json,
+        report=report,
+        engine=engine,
+        threads=threads,
+        decoder=decoder,
+        rounds=rounds,
     )
     comparison.print(Console())
 
@@ -160,8 +163,8 @@ def study(*, config: Path, out: Path, jobs: int = 1) -> int:
         out: folder of the study: a run folder per training, and results.csv
         jobs: trainings at the same time; each gets its share of the CPU's cores
     """
-    from .results import failures
-    from .study import run_study
+    from ..results import failures
+    from ..study import run_study
 
     results = run_study(config, out, jobs=jobs)
     failed = len(failures(results))
@@ -176,7 +179,7 @@ def report(results: Path, *, out: Path) -> None:
         results: the results.csv of a study
         out: folder for report.html, figures (SVG, PNG) and tables (CSV)
     """
-    from .report import report as write
+    from ..report import report as write
 
     print(write(results, out))
 
@@ -207,7 +210,7 @@ def forecast(
     """
     from rich.console import Console
 
-    from .forecast import forecast as forecast_pruning
+    from ..forecast import forecast as forecast_pruning
 
     forecast_pruning(
         config,
@@ -228,6 +231,7 @@ def transcribe(
     format: Literal["txt", "json"] = "txt",
     engine: Literal["native", "torch"] = "native",
     threads: int | None = None,
+    decoder: DecoderConfig = DecoderConfig(),
 ) -> int:
     """Write what is said in audio files to stdout; exit code 1 if any file could not be read.
 
@@ -238,10 +242,11 @@ def transcribe(
         engine: native, the sparse engine, or torch with all zeros; both give the same texts. Conformer and Wav2Letter
             always run in torch
         threads: how many work at the same time, 1 to 1024; by default one per core, or what OMP_NUM_THREADS says
+        decoder: a recipe whose `decoder` section says how texts are found; greedy without one
     """
-    from .transcription import transcribe_files
+    from ..transcription import transcribe_files
 
-    return transcribe_files(model, files, format=format, engine=engine, threads=threads)
+    return transcribe_files(model, files, format=format, engine=engine, threads=threads, decoder=decoder)
 
 
 def export(
@@ -262,7 +267,7 @@ def export(
             most 2^K values per tensor. Biases and norms stay float32
         codec: zstd loads fast; entropy makes quantised files up to 9 % smaller; none can be read without a library
     """
-    from .export import export as export_model
+    from ..export import export as export_model
 
     written = export_model(run, out=out, values=values, codec=codec)
     print(written)
@@ -283,13 +288,13 @@ def info(model: Path | None = None, *, runtime: bool = False) -> None:
         raise UsageError("info: give a model, or --runtime")
     console = Console()
     if model is not None:
-        from .export import info as model_info
-        from .in_memory import packed_weights, print_packed
+        from ..export import info as model_info
+        from ..in_memory import packed_weights, print_packed
 
         model_info(model).print(console)
         print_packed(packed_weights(model), console)
     if runtime:
-        from .machine import machine
+        from ..machine import machine
 
         console.print(str(machine()), highlight=False, markup=False, soft_wrap=True)
 
@@ -311,8 +316,8 @@ def bench(
         seed: of weights and inputs
         json: also write the figures here, with machine, date, versions and seed
     """
-    from .bench import PARTS
-    from .bench import bench as measure
+    from ..bench import PARTS
+    from ..bench import bench as measure
 
     measure(tuple(parts or PARTS), full=full, threads=threads, seed=seed, json=json)
 
@@ -324,7 +329,7 @@ def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
         out: folder for the corpus, both runs and their model files; started anew each time
         seed: of the corpus and of both trainings
     """
-    from .demo import run_demo
+    from ..demo import run_demo
 
     run_demo(out, seed=seed)
 
@@ -344,176 +349,3 @@ VERBS: dict[str, Callable] = {
     "bench": bench,
     "demo": demo,
 }
-
-
-def usage() -> str:
-    lines = [f"usage: {PROGRAM} VERB ... (each VERB has its own --help)", ""]
-    lines += [f"  {verb:<14}{parse_docstring(function.__doc__).short_description}" for verb, function in VERBS.items()]
-    return "\n".join(lines)
-
-
-def verb_parser(verb: str, settings: dict | None = None) -> ArgumentParser:
-    """The parser of a verb: what is keyword-only is a flag, the rest is positional, all from its signature.
-
-    Args:
-        settings: of a verb with a config: what is known of it, which decides what its flags are; none leaves them out
-    """
-    function = VERBS[verb]
-    docstring = parse_docstring(function.__doc__)
-    helps = {item.arg_name: item.description for item in docstring.params}
-    parser = ArgumentParser(prog=f"{PROGRAM} {verb}", description=docstring.short_description, exit_on_error=False)
-    positional = [
-        parameter
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-    ]
-    for parameter in positional:
-        if parameter.annotation is parameter.empty:  # a config: its fields become flags
-            from .config import RunConfig
-            from .settings import add_flags
-
-            if settings is not None:
-                parser.add_argument("--config", help=helps[parameter.name])
-                add_flags(parser, RunConfig, settings)
-        elif parameter.annotation == list[Path]:
-            parser.add_argument(parameter.name, nargs="+", type=Path, help=helps[parameter.name])
-        elif parameter.default is not parameter.empty:
-            parser.add_argument(
-                parameter.name,
-                nargs="?",
-                type=parameter.annotation,
-                default=parameter.default,
-                help=helps[parameter.name],
-            )
-        else:
-            parser.add_argument(parameter.name, type=parameter.annotation, help=helps[parameter.name])
-    switches = [item for item in inspect.signature(function).parameters.values() if item.annotation is bool]
-    for parameter in switches:
-        parser.add_argument(f"--{parameter.name}", action="store_true", help=helps[parameter.name])
-    skip = {parameter.name for parameter in (*positional, *switches)}
-    parser.add_function_arguments(function, as_group=False, skip=skip)
-    for action in list(parser._actions):  # a verb's own flags are spelled --warm-up; --warm_up is understood too
-        if action.dest in inspect.signature(function).parameters and "_" in action.dest:
-            action.option_strings = [f"--{action.dest.replace('_', '-')}", *action.option_strings]
-            parser._option_string_actions[action.option_strings[0]] = action
-    return parser
-
-
-def call_verb(verb: str, arguments: list[str]) -> int:
-    with_config = any(p.annotation is p.empty for p in inspect.signature(VERBS[verb]).parameters.values())
-    settings, rest = split_config(arguments) if with_config else (None, arguments)
-    helping = any(word in ("-h", "--help") or word.endswith(".help") for word in rest)
-    parser = verb_parser(verb, settings if helping else None)
-    try:
-        values = parser.instantiate(parser.parse_args(rest)).as_dict()  # vars() would mangle the name of `values`
-    except ArgumentError as error:
-        raise UsageError(with_nearest_flag(str(error), verb_parser(verb, settings))) from error
-    if with_config:
-        from .config import config_of
-
-        values["config"] = config_of(settings, "config")
-    return VERBS[verb](**values) or 0
-
-
-def split_config(arguments: list[str]) -> tuple[dict, list[str]]:
-    """The settings in --config and in flags of its fields, as plain values, and the other arguments.
-
-    Flags are read as YAML, so `--network.hidden 512`, `--augment.speed "[0.9, 1.1]"` and `--pruning null` say what
-    they would say in a recipe, and everything is checked together.
-    """
-    from .config import RunConfig
-    from .settings import overlaid, read_yaml, refuse_unknown_keys
-
-    known = {field.name for field in dataclasses.fields(RunConfig)}
-    values: dict = {}
-    flags, rest = {}, []
-    words = iter(arguments)
-    for word in words:
-        flag, equals, text = word.removeprefix("--").partition("=")
-        if word.startswith("--") and (flag == "config" or flag.split(".")[0] in known) and not flag.endswith(".help"):
-            text = text if equals else next(words, None)
-            if text is None:
-                raise UsageError(f"--{flag} needs a value")
-            if flag == "config":
-                values = read_yaml(text)
-                refuse_unknown_keys(values, RunConfig, text)
-            else:
-                flags[flag] = plain_value(text)
-        else:
-            rest.append(word)
-    values = overlaid(values, flags)
-    try:
-        refuse_unknown_keys(values, RunConfig, "flags")  # what --config says has been checked, under its own name
-    except InputError as error:
-        raise UsageError(str(error)) from error
-    return values, rest
-
-
-def plain_value(text: str):
-    """A flag's value as YAML reads it; a text stays as it was typed."""
-    import yaml
-
-    from .settings import parse_yaml
-
-    try:
-        value = parse_yaml(text)
-    except yaml.YAMLError:
-        return text
-    return text if isinstance(value, str) else value
-
-
-class UsageError(InputError):
-    """The command line itself is wrong: exit code 2."""
-
-
-def with_nearest_flag(message: str, parser: ArgumentParser) -> str:
-    """Add "did you mean" to a complaint about a flag that does not exist."""
-    flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
-    for word in message.replace("=", " ").split():
-        if word.startswith("--") and word not in flags:
-            close = difflib.get_close_matches(word, flags, n=1)
-            return f"{message}; did you mean {close[0]}?" if close else message
-    return message
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Entry point. Exit codes: 0 done, 1 bad input, 2 wrong usage, 130 interrupted."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
-    logging.getLogger("deepspeech_sparse").setLevel(logging.INFO)
-    verb = next((verb for verb in VERBS if arguments[: len(verb.split())] == verb.split()), None)
-    try:
-        if verb is None:
-            return without_verb(arguments)
-        return call_verb(verb, arguments[len(verb.split()) :])
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # `... | head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its exit
-        return 141
-
-
-def without_verb(arguments: list[str]) -> int:
-    """Help and version, or a complaint about an unknown verb."""
-    if arguments and arguments[0] == "--version":
-        from . import __version__
-
-        print(f"{PROGRAM} {__version__}")
-        return 0
-    if not arguments or arguments[0] in ("-h", "--help", "data"):
-        print(usage())
-        return 0 if arguments else 2
-    close = difflib.get_close_matches(arguments[0], VERBS, n=1)
-    raise UsageError(
-        f"unknown verb {arguments[0]!r}" + (f"; did you mean {close[0]!r}?" if close else "") + f"\n{usage()}"
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,58 @@
+"""The entry point: which verb, and which exit code."""
+
+import difflib
+import logging
+import os
+import sys
+
+from docstring_parser import parse as parse_docstring
+
+from ..errors import InputError
+from .errors import UsageError
+from .parser import PROGRAM, call_verb
+from .verbs import VERBS
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point. Exit codes: 0 done, 1 bad input, 2 wrong usage, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("deepspeech_sparse").setLevel(logging.INFO)
+    verb = next((verb for verb in VERBS if arguments[: len(verb.split())] == verb.split()), None)
+    try:
+        if verb is None:
+            return without_verb(arguments)
+        return call_verb(verb, arguments[len(verb.split()) :])
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its exit
+        return 141
+
+
+def without_verb(arguments: list[str]) -> int:
+    """Help and version, or a complaint about an unknown verb."""
+    if arguments and arguments[0] == "--version":
+        from .. import __version__
+
+        print(f"{PROGRAM} {__version__}")
+        return 0
+    if not arguments or arguments[0] in ("-h", "--help", "data"):
+        print(usage())
+        return 0 if arguments else 2
+    close = difflib.get_close_matches(arguments[0], VERBS, n=1)
+    raise UsageError(
+        f"unknown verb {arguments[0]!r}" + (f"; did you mean {close[0]!r}?" if close else "") + f"\n{usage()}"
+    )
+
+
+def usage() -> str:
+    lines = [f"usage: {PROGRAM} VERB ... (each VERB has its own --help)", ""]
+    lines += [f"  {verb:<14}{parse_docstring(function.__doc__).short_description}" for verb, function in VERBS.items()]
+    return "\n".join(lines)

@@ -1,0 +1,175 @@
+"""Command lines from signatures: keyword-only is a flag, the rest positional, and the docstring is the help."""
+
+import dataclasses
+import difflib
+import inspect
+from pathlib import Path
+
+import yaml
+from docstring_parser import parse as parse_docstring
+from jsonargparse import ArgumentError, ArgumentParser
+
+from ..decoder_config import DecoderConfig
+from ..errors import InputError
+from ..settings import add_flags, config_from_dict, overlaid, parse_yaml, read_yaml, refuse_unknown_keys
+from .errors import UsageError
+from .verbs import VERBS
+
+PROGRAM = "deepspeech-sparse"
+
+
+def verb_parser(verb: str, settings: dict | None = None, *, helping: bool = False) -> ArgumentParser:
+    """The parser of a verb: what is keyword-only is a flag, the rest is positional, all from its signature.
+
+    Args:
+        settings: of a verb with a config: what is known of it, which decides what its flags are; none leaves them out
+        helping: with the flags of a decoder, which are otherwise read by `split_decoder`
+    """
+    function = VERBS[verb]
+    docstring = parse_docstring(function.__doc__)
+    helps = {item.arg_name: item.description for item in docstring.params}
+    parser = ArgumentParser(prog=f"{PROGRAM} {verb}", description=docstring.short_description, exit_on_error=False)
+    positional = [
+        parameter
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
+    for parameter in positional:
+        if parameter.annotation is parameter.empty:  # a config: its fields become flags
+            from ..config import RunConfig
+
+            if settings is not None:
+                parser.add_argument("--config", help=helps[parameter.name])
+                add_flags(parser, RunConfig, settings)
+        elif parameter.annotation == list[Path]:
+            parser.add_argument(parameter.name, nargs="+", type=Path, help=helps[parameter.name])
+        elif parameter.default is not parameter.empty:
+            parser.add_argument(
+                parameter.name,
+                nargs="?",
+                type=parameter.annotation,
+                default=parameter.default,
+                help=helps[parameter.name],
+            )
+        else:
+            parser.add_argument(parameter.name, type=parameter.annotation, help=helps[parameter.name])
+    switches = [item for item in inspect.signature(function).parameters.values() if item.annotation is bool]
+    for parameter in switches:
+        parser.add_argument(f"--{parameter.name}", action="store_true", help=helps[parameter.name])
+    skip = {parameter.name for parameter in (*positional, *switches)}
+    if "decoder" in inspect.signature(function).parameters:
+        skip.add("decoder")
+        if helping:
+            parser.add_argument("--decoder", type=DecoderConfig, default=DecoderConfig(), help=helps["decoder"])
+    parser.add_function_arguments(function, as_group=False, skip=skip)
+    for action in list(parser._actions):  # a verb's own flags are spelled --warm-up; --warm_up is understood too
+        if action.dest in inspect.signature(function).parameters and "_" in action.dest:
+            action.option_strings = [f"--{action.dest.replace('_', '-')}", *action.option_strings]
+            parser._option_string_actions[action.option_strings[0]] = action
+    return parser
+
+
+def call_verb(verb: str, arguments: list[str]) -> int:
+    parameters = inspect.signature(VERBS[verb]).parameters
+    with_config = any(p.annotation is p.empty for p in parameters.values())
+    settings, rest = split_config(arguments) if with_config else (None, arguments)
+    decoder = None
+    if "decoder" in parameters:
+        decoder, rest = split_decoder(rest)
+    helping = any(word in ("-h", "--help") or word.endswith(".help") for word in rest)
+    parser = verb_parser(verb, settings if helping else None, helping=helping)
+    try:
+        values = parser.instantiate(parser.parse_args(rest)).as_dict()  # vars() would mangle the name of `values`
+    except ArgumentError as error:
+        raise UsageError(with_nearest_flag(str(error), verb_parser(verb, settings, helping=True))) from error
+    if with_config:
+        from ..config import config_of
+
+        values["config"] = config_of(settings, "config")
+    if decoder is not None:
+        values["decoder"] = decoder
+    return VERBS[verb](**values) or 0
+
+
+def split_config(arguments: list[str]) -> tuple[dict, list[str]]:
+    """The settings in --config and in flags of its fields, as plain values, and the other arguments.
+
+    Flags are read as YAML, so `--network.hidden 512`, `--augment.speed "[0.9, 1.1]"` and `--pruning null` say what
+    they would say in a recipe, and everything is checked together.
+    """
+    from ..config import RunConfig
+
+    known = {field.name for field in dataclasses.fields(RunConfig)}
+    values: dict = {}
+    flags, rest = {}, []
+    words = iter(arguments)
+    for word in words:
+        flag, equals, text = word.removeprefix("--").partition("=")
+        if word.startswith("--") and (flag == "config" or flag.split(".")[0] in known) and not flag.endswith(".help"):
+            text = text if equals else next(words, None)
+            if text is None:
+                raise UsageError(f"--{flag} needs a value")
+            if flag == "config":
+                values = read_yaml(text)
+                refuse_unknown_keys(values, RunConfig, text)
+            else:
+                flags[flag] = plain_value(text)
+        else:
+            rest.append(word)
+    values = overlaid(values, flags)
+    try:
+        refuse_unknown_keys(values, RunConfig, "flags")  # what --config says has been checked, under its own name
+    except InputError as error:
+        raise UsageError(str(error)) from error
+    return values, rest
+
+
+def split_decoder(arguments: list[str]) -> tuple[DecoderConfig, list[str]]:
+    """What --decoder RECIPE and flags such as --decoder.alpha 0.5 say, and the other arguments."""
+    values: dict = {}
+    flags, rest = {}, []
+    words = iter(arguments)
+    for word in words:
+        flag, equals, text = word.partition("=")
+        if flag != "--decoder" and (not flag.startswith("--decoder.") or flag.endswith(".help")):
+            rest.append(word)
+            continue
+        text = text if equals else next(words, None)
+        if text is None:
+            raise UsageError(f"{flag} needs a value")
+        if flag == "--decoder":
+            values = decoder_section(text)
+        else:
+            flags[flag.removeprefix("--decoder.")] = plain_value(text)
+    try:
+        return config_from_dict(overlaid(values, flags), "--decoder", DecoderConfig), rest
+    except InputError as error:
+        raise UsageError(str(error)) from error
+
+
+def decoder_section(path: str) -> dict:
+    """Of a recipe, or of the config.yaml of a run."""
+    section = read_yaml(path).get("decoder")
+    if not isinstance(section, dict):
+        raise InputError(f"{path}: has no section decoder; `lm tune` writes one, or give flags such as --decoder.lm")
+    refuse_unknown_keys(section, DecoderConfig, path, "decoder")
+    return section
+
+
+def plain_value(text: str):
+    """A flag's value as YAML reads it; a text stays as it was typed."""
+    try:
+        value = parse_yaml(text)
+    except yaml.YAMLError:
+        return text
+    return text if isinstance(value, str) else value
+
+
+def with_nearest_flag(message: str, parser: ArgumentParser) -> str:
+    """Add "did you mean" to a complaint about a flag that does not exist."""
+    flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
+    for word in message.replace("=", " ").split():
+        if word.startswith("--") and word not in flags:
+            close = difflib.get_close_matches(word, flags, n=1)
+            return f"{message}; did you mean {close[0]}?" if close else message
+    return message

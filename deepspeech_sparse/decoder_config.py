@@ -1,0 +1,50 @@
+"""How texts are found in the scores of a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """How texts are found in the scores of a network.
+
+    Args:
+        kind: greedy, the best label of every frame; beam, beam search by flashlight-text; ctcdecode, where that package
+            is installed
+        lm: language model, ARPA or KenLM binary: of words with a lexicon, of characters without
+        lexicon: words that may be written, one in a line with its spelling; without one every text may be
+        alpha: weight of the language model's score
+        beta: added for every word
+        beam_width: hypotheses kept from frame to frame
+        cutoff_top_n: labels looked at in each frame, the best ones
+        cutoff_prob: or as many of the best as have this probability together, 1 for all
+        n_best: texts given for each utterance
+        hot_words: words and phrases made likelier, in any case
+        hot_word_boost: added to the score for each of their words
+    """
+
+    kind: Literal["greedy", "beam", "ctcdecode"] = "greedy"
+    lm: Path | None = None
+    lexicon: Path | None = None
+    alpha: float = 0.5
+    beta: float = 0.0
+    beam_width: int = 100
+    cutoff_top_n: int = 40
+    cutoff_prob: float = 1.0
+    n_best: int = 1
+    hot_words: tuple[str, ...] = ()
+    hot_word_boost: float = 5.0
+
+    def __post_init__(self) -> None:
+        if min(self.beam_width, self.cutoff_top_n, self.n_best) < 1:
+            raise InputError(
+                f"decoder: beam_width {self.beam_width}, cutoff_top_n {self.cutoff_top_n} and n_best {self.n_best} "
+                "must be at least 1"
+            )
+        if not 0 < self.cutoff_prob <= 1:
+            raise InputError(f"decoder: cutoff_prob {self.cutoff_prob} must be above 0 and at most 1")

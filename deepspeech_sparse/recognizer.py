@@ -1,0 +1,172 @@
+"""A trained model that turns audio into text: one recording, or a batch of arrays."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .audio import check_samples, load_audio, name_of, resample
+from .decoder_config import DecoderConfig
+from .decoding import Hypothesis, decoder_of
+from .engine.products import threads_of_torch
+from .errors import InputError
+from .features import pad
+from .inference import Engine, checked_threads, network_to_run
+from .model_file import Model, StoredModel
+from .models import model_name, opened_model
+from .transcript import Segment, Transcript
+
+
+class Recognizer:
+    """A trained model that turns audio into text.
+
+    Args:
+        model: what to recognise with
+        name: how tables and transcripts call it
+        engine: native, the sparse engine, or torch, the dense network of the training. The texts are the same. A
+            network that the sparse engine does not know runs in torch, and the log says so
+        threads: how many work at the same time, 1 to 1024; torch.get_num_threads() unless given
+        decoder: how texts are found in the scores of the network
+
+    Raises:
+        InputError: threads out of range, and all of `decoder_of`
+
+    Example:
+        recognizer = Recognizer.load("model.safetensors")
+        print(recognizer.transcribe("call.wav").text)
+    """
+
+    def __init__(
+        self,
+        model: Model | StoredModel,
+        name: str = "model",
+        *,
+        engine: Engine = "native",
+        threads: int | None = None,
+        decoder: DecoderConfig = DecoderConfig(),
+    ) -> None:
+        self.given_threads = checked_threads(threads)
+        self.front_end = model.front_end.eval()
+        self.network, self.engine = network_to_run(model, engine, threads)
+        self.alphabet = model.alphabet
+        self.decoder = decoder_of(decoder, model.alphabet)
+        self.config = model.config
+        self.name = name
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        engine: Engine = "native",
+        threads: int | None = None,
+        decoder: DecoderConfig = DecoderConfig(),
+    ) -> Recognizer:
+        """From a model file (.safetensors), a run folder (its best checkpoint) or a checkpoint (.ckpt).
+
+        Args:
+            engine, threads, decoder: as of the class
+
+        Raises:
+            InputError: whatever is wrong with it, threads out of range, and all of `decoder_of`
+        """
+        checked_threads(threads)
+        return cls(opened_model(path), model_name(path), engine=engine, threads=threads, decoder=decoder)
+
+    @property
+    def threads(self) -> int:
+        """How many work at the same time."""
+        return self.given_threads or torch.get_num_threads()
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of the model, Hz; audio of any other is converted."""
+        return self.config.features.sample_rate
+
+    def transcribe(
+        self, source: str | Path | bytes | BinaryIO | np.ndarray, *, sample_rate: int | None = None
+    ) -> Transcript:
+        """The text in a recording.
+
+        Args:
+            source: audio file, its bytes, a binary stream, or samples of shape (N,) or (N, channels)
+            sample_rate: of samples, Hz; files know their own
+
+        Raises:
+            InputError: audio that cannot be read or holds nothing, samples without their rate
+        """
+        started = time.perf_counter()
+        if isinstance(source, np.ndarray):
+            name = f"array of shape {source.shape}"
+            samples = self.samples_of(source, sample_rate, name)
+            duration = len(source) / sample_rate
+        elif isinstance(source, (str, Path, bytes)) or hasattr(source, "read"):
+            name = name_of(source)
+            if sample_rate is not None:
+                raise InputError(f"{name}: sample_rate is for arrays; encoded audio knows its own, leave it out")
+            samples = load_audio(source, sample_rate=self.sample_rate)
+            duration = max(1, len(samples)) / self.sample_rate  # one sample at a high rate may become none
+        else:
+            raise InputError(f"{type(source).__name__}: give a path, bytes, a binary stream or a numpy array")
+        [text] = self.recognize([samples])
+        segments = (Segment(text, 0.0, duration, ()),) if text else ()
+        return Transcript(text, segments, duration, time.perf_counter() - started, self.name, name)
+
+    def samples_of(self, array: np.ndarray, sample_rate: int | None, name: str) -> np.ndarray:
+        """Samples of a user at any rate -> (N,) float32 at the model's rate."""
+        if sample_rate is None or not sample_rate > 0:
+            raise InputError(
+                f"{name}: sample_rate = {sample_rate}; say at how many Hz it was recorded, e.g. sample_rate=16000. "
+                "A wrong rate makes any model deaf"
+            )
+        if array.ndim == 2 and array.shape[0] < array.shape[1]:
+            raise InputError(f"{name}: more channels than samples; transpose it to (samples, channels)")
+        return resample(check_samples(array, name), sample_rate, self.sample_rate)
+
+    def recognize(self, recordings: list[np.ndarray]) -> list[str]:
+        """Texts of one batch: recordings (N_i,) float32 at the model's rate -> as many texts, "" for no samples."""
+        return [best.text for best, *_ in self.hypotheses(self.log_probs(recordings))]
+
+    def log_probs(self, recordings: list[np.ndarray]) -> list[Tensor]:
+        """Log-probabilities of one batch: recordings (N_i,) float32 at the model's rate -> as many (T_i, V) float32."""
+        heard = [index for index, samples in enumerate(recordings) if len(samples)]
+        found = [torch.zeros(0, self.alphabet.size)] * len(recordings)
+        if heard:
+            log_probs, frames = self.score(*self.features_of([recordings[index] for index in heard]))
+            for index, rows, length in zip(heard, log_probs, frames.tolist()):
+                found[index] = rows[:length]
+        return found
+
+    def hypotheses(self, log_probs: list[Tensor]) -> list[list[Hypothesis]]:
+        """What the decoder finds: log-probabilities (T_i, V) -> for each its hypotheses, best first, at least one."""
+        if not log_probs:
+            return []
+        padded = torch.nn.utils.rnn.pad_sequence(log_probs, batch_first=True)
+        return self.decoder.decode(padded, torch.tensor([len(rows) for rows in log_probs]))
+
+    @property
+    def seconds_per_frame(self) -> float:
+        """Of the network's output."""
+        return self.config.features.hop * self.config.network.time_stride
+
+    @torch.inference_mode()
+    def features_of(self, recordings: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """What the network hears: recordings (N_i,), none empty -> features (B, T, F), frames (B,)."""
+        with threads_of_torch(self.threads):
+            return self.front_end(*pad(recordings))
+
+    @torch.inference_mode()
+    def score(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network says: features (B, T, F), frames (B,) -> log-probabilities (B, T', V), frames (B,)."""
+        with threads_of_torch(self.threads):
+            logits, frames = self.network(features, frames)
+            return logits.log_softmax(-1), frames
+
+    def recognize_features(self, features: Tensor, frames: Tensor) -> list[str]:
+        """Features to text: features (B, T, F), frames (B,) -> B texts."""
+        return [best.text for best, *_ in self.decoder.decode(*self.score(features, frames))]
