@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from .decoder_config import DecoderConfig
 from .errors import InputError
 from .inference import Engine
 from .recognizer import Recognizer
 from .transcript import Transcript
+from .writers import Format, formats_of, rendered, stems_of, write_transcript
 
 
 @dataclass(frozen=True)
@@ -71,15 +70,22 @@ def transcribe_files(
     model: Path,
     files: Iterable[Path],
     *,
-    format: Literal["txt", "json"] = "txt",
+    format: Format = "txt",
+    out: Path | None = None,
     engine: Engine = "native",
     threads: int | None = None,
     decoder: DecoderConfig = DecoderConfig(),
 ) -> int:
-    """The verb `transcribe`: texts to stdout as each is done, broken files to stderr; the exit code."""
+    """The verb `transcribe`: what was heard to stdout or into `out`, broken files to stderr; the exit code."""
+    files = list(files)
+    formats, stems = formats_of(format, out, len(files)), stems_of(files)
 
     def show(transcript: Transcript) -> None:
-        print(json.dumps(transcript.to_dict(), ensure_ascii=False) if format == "json" else transcript.text, flush=True)
+        if out is None:
+            print(rendered(transcript, format), end="", flush=True)
+        else:
+            for path in write_transcript(transcript, out, stems[Path(transcript.source)], formats):
+                print(path, flush=True)
 
     def complain(failure: Failure) -> None:
         print(f"error: {failure.error}", file=sys.stderr, flush=True)

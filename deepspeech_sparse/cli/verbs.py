@@ -10,6 +10,7 @@ from typing import Literal
 
 from ..decoder_config import DecoderConfig
 from .errors import UsageError
+from .text_argument import given_text
 
 
 def data_prepare(
@@ -228,17 +229,21 @@ def transcribe(
     model: Path,
     files: list[Path],
     *,
-    format: Literal["txt", "json"] = "txt",
+    format: Literal["txt", "srt", "vtt", "tsv", "json", "all"] = "txt",
+    out: Path | None = None,
     engine: Literal["native", "torch"] = "native",
     threads: int | None = None,
     decoder: DecoderConfig = DecoderConfig(),
 ) -> int:
-    """Write what is said in audio files to stdout; exit code 1 if any file could not be read.
+    """Write what is said in audio files to stdout or into a folder; exit code 1 if any file could not be read.
 
     Args:
         model: .safetensors file, run folder or checkpoint
         files: audio files of any format, rate and channel count
-        format: txt, one line per file, or json, one object per line
+        format: txt, one line per file; srt or vtt, subtitles; tsv, segments with start and end in ms; json, one object
+            per line, with times and confidence of words; all, a file of each
+        out: write NAME.FORMAT into this folder, without the suffix of the audio file; inputs that would share a name
+            keep their suffix, and folders that tell them apart
         engine: native, the sparse engine, or torch with all zeros; both give the same texts. Conformer and Wav2Letter
             always run in torch
         threads: how many work at the same time, 1 to 1024; by default one per core, or what OMP_NUM_THREADS says
@@ -246,7 +251,39 @@ def transcribe(
     """
     from ..transcription import transcribe_files
 
-    return transcribe_files(model, files, format=format, engine=engine, threads=threads, decoder=decoder)
+    return transcribe_files(model, files, format=format, out=out, engine=engine, threads=threads, decoder=decoder)
+
+
+def align(
+    model: Path,
+    audio: Path,
+    text: str,
+    *,
+    format: Literal["words", "txt", "srt", "vtt", "tsv", "json"] = "words",
+    engine: Literal["native", "torch"] = "native",
+    threads: int | None = None,
+) -> None:
+    """Tell when each word of a known text is said in a recording, and how sure that is.
+
+    Args:
+        model: .safetensors file, run folder or checkpoint
+        audio: audio file of some minutes at most
+        text: what is said; or the path of a file that holds it and ends in .txt, when there is such a file
+        format: words, a line for each with start and end in s and confidence; the others as of transcribe
+        engine: native, the sparse engine, or torch with all zeros; both give the same times. Conformer and Wav2Letter
+            always run in torch
+        threads: how many work at the same time, 1 to 1024; by default one per core, or what OMP_NUM_THREADS says
+    """
+    from ..recognizer import Recognizer
+    from ..writers import rendered
+
+    transcript = Recognizer.load(model, engine=engine, threads=threads).align(audio, given_text(text))
+    if format != "words":
+        print(rendered(transcript, format), end="")
+        return
+    print("   start      end  confidence  word")
+    for word in transcript.words:
+        print(f"{word.start:8.2f} {word.end:8.2f}  {word.confidence:10.2f}  {word.text}")
 
 
 def export(
@@ -344,6 +381,7 @@ VERBS: dict[str, Callable] = {
     "study": study,
     "report": report,
     "transcribe": transcribe,
+    "align": align,
     "export": export,
     "info": info,
     "bench": bench,
