@@ -48,10 +48,10 @@ class VttWriter:
 
     def write(self, transcript: Transcript) -> str:
         cues = [
-            f"\n{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n" + "\n".join(map(escaped, cue.lines)) + "\n"
+            f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n" + "\n".join(map(escaped, cue.lines)) + "\n"
             for cue in cues_of(transcript)
         ]
-        return "WEBVTT\n" + "".join(cues)
+        return "WEBVTT\n\n" + "\n".join(cues)
 
 
 class TsvWriter:

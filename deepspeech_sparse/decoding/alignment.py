@@ -22,6 +22,9 @@ from ..transcript import Word
 
 BLANK = 0
 LOWEST = -1e4  # of log-probabilities: where all paths have -inf or NaN, forced_align answers with memory never written
+# Where two of the three ways into a state are equally good, forced_align takes the third, the worst (pytorch/audio
+# issue 4221, torchaudio 2.11): so that no two are, this much noise at most is added, in float64, to what it sees.
+JITTER = 1e-6
 MOST_CELLS = 1_000_000_000  # frames x labels: forced_align takes up to 1.5 bytes for each
 
 
@@ -61,11 +64,11 @@ def align(log_probs: Tensor, labels: Sequence[int]) -> list[Span]:
             f"align: {frames} output frames times {len(labels)} labels is too much for memory; cut the recording at "
             "pauses and align the parts"
         )
-    scores = log_probs.detach().cpu().float().nan_to_num(nan=LOWEST).clamp_min(LOWEST)
-    paths, path_scores = torchaudio.functional.forced_align(
-        scores[None].contiguous(), torch.tensor([labels], dtype=torch.int32), blank=BLANK
-    )
-    return list(spans_of(paths[0].tolist(), path_scores[0].tolist()))
+    scores = log_probs.detach().cpu().double().nan_to_num(nan=LOWEST).clamp_min(LOWEST)
+    noise = JITTER * torch.rand(scores.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    path, _ = torchaudio.functional.forced_align((scores + noise)[None], torch.tensor([labels]), blank=BLANK)
+    path_scores = scores.gather(1, path[0, :, None].long())[:, 0]
+    return list(spans_of(path[0].tolist(), path_scores.tolist()))
 
 
 def frames_needed(labels: Sequence[int]) -> int:
@@ -124,3 +127,8 @@ def words_of(
             confidence = math.exp(sum(span.score for span in inside) / len(inside))
             words.append(Word(word, seconds(inside[0].start), seconds(inside[-1].end), min(confidence, 1.0)))
     return tuple(words)
+
+
+def mean_confidence(words: Sequence[Word]) -> float:
+    """Geometric mean, at least one word: a few words that were certainly not said tell more than many that were."""
+    return math.exp(sum(math.log(max(word.confidence, 1e-30)) for word in words) / len(words))
