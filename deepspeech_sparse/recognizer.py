@@ -113,7 +113,11 @@ class Recognizer:
         samples, duration, name = self.read(source, sample_rate)
         [log_probs] = self.log_probs([samples])
         [[best, *_]] = self.hypotheses([log_probs])
-        segments = self.segments(best.text, log_probs, duration)
+        try:
+            segments = self.segments(best.text, log_probs, duration)
+        except InputError as error:  # the text is worth more than its times
+            log.warning("%s: no word times: %s", name, error)
+            segments = (Segment(best.text, 0.0, duration, ()),)
         seconds = time.perf_counter() - started
         return Transcript(best.text, segments, duration, seconds, self.name, name, best.lm_score)
 
@@ -134,7 +138,12 @@ class Recognizer:
         """
         started = time.perf_counter()
         text = normalise(text)
-        self.alphabet.encode(text)  # before the network works for nothing
+        foreign = self.alphabet.foreign(text)
+        if foreign:  # said before the network works for nothing
+            raise InputError(
+                f"align: the text has characters outside the alphabet of {self.name}: {foreign}; spell them in "
+                f"{self.alphabet.symbols!r} or leave them out"
+            )
         samples, duration, name = self.read(source, sample_rate)
         [log_probs] = self.log_probs([samples])
         segments = self.segments(text, log_probs, duration)

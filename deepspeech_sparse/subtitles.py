@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .transcript import Segment, Transcript
 
-LINE = 42  # characters, as broadcasters have them (Netflix, BBC: 37 to 42)
+LINE = 42  # characters, as Netflix has them; the BBC has 37
 LINES = 2
 PAUSE = 600  # ms without a word that end a cue; within a phrase the gaps of AN4 are shorter in 95 of 100 places
 LONGEST = 7000  # ms that a cue stands

@@ -265,6 +265,16 @@ def test_transcribing_gives_each_word_its_time(model, speech):
     assert (known.text, known.segments) == (transcript.text, transcript.segments)
 
 
+def test_a_text_is_given_even_if_its_times_cannot_be_found(model, speech, monkeypatch, caplog):
+    recognizer = Recognizer.load(model)
+    expected = recognizer.transcribe(speech, sample_rate=SAMPLE_RATE).text
+    monkeypatch.setattr(alignment, "MOST_CELLS", 1)
+    transcript = recognizer.transcribe(speech, sample_rate=SAMPLE_RATE)
+    [segment] = transcript.segments
+    assert transcript.text == segment.text == expected and segment.words == ()
+    assert "no word times: align: 76 output frames times" in caplog.text
+
+
 @pytest.mark.parametrize("count", [1, 100, 330, 48_000])
 def test_times_never_leave_a_recording_however_short(model, count):
     transcript = Recognizer.load(model).transcribe(np.full(count, 0.1, np.float32), sample_rate=48_000)
@@ -282,7 +292,7 @@ def test_a_text_that_is_not_said_is_told(detector, caplog):
 
 
 def test_texts_that_cannot_be_aligned_are_refused_and_an_empty_one_is_not(detector, speech):
-    with pytest.raises(InputError, match=r"outside the alphabet: \['1', 'x'\]"):
+    with pytest.raises(InputError, match=r"outside the alphabet of tiny: \['1', 'x'\]; spell them in ' abc'"):
         detector.align(speech, "ab x1", sample_rate=SAMPLE_RATE)
     with pytest.raises(InputError, match=r"the text has 300 labels, which take 300 output frames, and .* has 76;"):
         detector.align(speech, "abc" * 100, sample_rate=SAMPLE_RATE)
