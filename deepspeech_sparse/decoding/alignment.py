@@ -25,7 +25,7 @@ LOWEST = -1e4  # of log-probabilities: where all paths have -inf or NaN, forced_
 # Where two of the three ways into a state are equally good, forced_align takes the third, the worst (pytorch/audio
 # issue 4221, torchaudio 2.11): so that no two are, this much noise at most is added, in float64, to what it sees.
 JITTER = 1e-6
-MOST_CELLS = 1_000_000_000  # frames x labels: forced_align takes up to 1.5 bytes for each
+MOST_CELLS = 1_000_000_000  # frames x labels: forced_align takes up to 2 bytes for each
 
 
 @dataclass(frozen=True)
