@@ -249,6 +249,43 @@ def transcribe(
     return transcribe_files(model, files, format=format, engine=engine, threads=threads, decoder=decoder)
 
 
+def lm_build(
+    texts: list[Path],
+    *,
+    out: Path,
+    order: int = 3,
+    units: Literal["words", "characters"] = "words",
+    prune: list[int] | None = None,
+    lexicon: Path | None = None,
+    alphabet: str = " 'abcdefghijklmnopqrstuvwxyz",
+) -> None:
+    """Build a language model from text by modified Kneser-Ney smoothing, as an ARPA file for beam search.
+
+    Args:
+        texts: text files, one sentence in a line, .gz too, or manifests (.jsonl); texts are put in lower case
+        out: the ARPA file, which KenLM reads, too
+        order: longest n-gram, 1 to 6
+        units: what is predicted: words for beam search with a lexicon, characters for beam search without
+        prune: n-grams that occur so often or less are left out, a number for each order, e.g. [0, 0, 1]
+        lexicon: also write the list of words that beam search may write
+        alphabet: symbols that the network writes; words with others stay out of the lexicon
+    """
+    from ..language_model import build_language_model
+    from ..text import Alphabet
+
+    print(
+        build_language_model(
+            texts,
+            out=out,
+            order=order,
+            units=units,
+            prune=prune or (),
+            lexicon=lexicon,
+            alphabet=Alphabet(alphabet),
+        )
+    )
+
+
 def export(
     run: Path,
     *,
@@ -344,6 +381,7 @@ VERBS: dict[str, Callable] = {
     "study": study,
     "report": report,
     "transcribe": transcribe,
+    "lm build": lm_build,
     "export": export,
     "info": info,
     "bench": bench,
