@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -205,17 +206,21 @@ def recognize_all(
     recognizer: Recognizer, utterances: list[Utterance], manifest: Path, batch_seconds: float
 ) -> list[str]:
     """The text of every utterance, similar lengths recognised together."""
-    durations = [utterance.duration for utterance in utterances]
-    order = sorted(range(len(utterances)), key=durations.__getitem__)
-    console = Console(stderr=True)
     texts = [""] * len(utterances)
-    batches = fill_batches(durations, order, batch_seconds)
-    hidden = not console.is_terminal
-    for batch in track(batches, f"{recognizer.name}", console=console, transient=True, disable=hidden):
+    for batch in in_batches(utterances, batch_seconds, recognizer.name):
         recordings = [read_utterance(utterances[index], recognizer.sample_rate, manifest) for index in batch]
         for index, text in zip(batch, recognizer.recognize(recordings)):
             texts[index] = text
     return texts
+
+
+def in_batches(utterances: list[Utterance], batch_seconds: float, title: str) -> Iterable[list[int]]:
+    """Which utterances to recognise together, similar lengths beside each other, with a progress bar on terminals."""
+    durations = [utterance.duration for utterance in utterances]
+    order = sorted(range(len(utterances)), key=durations.__getitem__)
+    console = Console(stderr=True)
+    batches = fill_batches(durations, order, batch_seconds)
+    return track(batches, title, console=console, transient=True, disable=not console.is_terminal)
 
 
 def read_utterance(utterance: Utterance, sample_rate: int, manifest: Path) -> np.ndarray:

@@ -43,7 +43,7 @@ def without_verb(arguments: list[str]) -> int:
 
         print(f"{PROGRAM} {__version__}")
         return 0
-    if not arguments or arguments[0] in ("-h", "--help", "data"):
+    if not arguments or arguments[0] in ("-h", "--help", "data", "lm"):
         print(usage())
         return 0 if arguments else 2
     close = difflib.get_close_matches(arguments[0], VERBS, n=1)

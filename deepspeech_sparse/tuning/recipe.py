@@ -1,0 +1,43 @@
+"""The winner in a recipe: its `decoder` section is written as text, everything else stays byte for byte."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from ..decoder_config import DecoderConfig
+from ..errors import InputError
+from ..files import write_whole
+from ..settings import config_to_dict
+
+ALWAYS = ("kind", "lm", "lexicon", "alpha", "beta", "beam_width")
+SECTION = re.compile(r"^decoder:.*\n(?:(?:[ \t]+.*|[ \t]*)\n)*", re.MULTILINE)
+
+
+def decoder_section(decoder: DecoderConfig, comment: str = "") -> str:
+    """YAML of a decoder, what differs from the defaults and the usual fields, under an optional comment."""
+    values = config_to_dict(decoder)
+    default = config_to_dict(DecoderConfig())
+    changed = [name for name, value in values.items() if name in ALWAYS or value != default[name]]
+    section = {name: values[name] for name in changed if values[name] is not None}
+    lines = yaml.safe_dump({"decoder": section}, sort_keys=False, allow_unicode=True)
+    head, rest = lines.split("\n", 1)
+    return f"{head}{f'  # {comment}' if comment else ''}\n{rest}"
+
+
+def write_section(recipe: Path, section: str) -> None:
+    """Replace the `decoder` section of a recipe, or append it.
+
+    Raises:
+        InputError: a recipe that cannot be read or written
+    """
+    try:
+        text = recipe.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{recipe}: cannot be read ({error}); give the path of a recipe") from error
+    if text and not text.endswith("\n"):
+        text += "\n"
+    text, found = SECTION.subn(lambda _: section, text, count=1)
+    write_whole(recipe, (text if found else text + section).encode())

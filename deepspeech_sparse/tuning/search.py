@@ -1,0 +1,217 @@
+"""The search for alpha and beta: a coarse grid, then a finer one around its best pair. What was tried is not lost."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import Tensor
+
+from ..corpora.manifest import Utterance, read_manifest
+from ..decoder_config import DecoderConfig
+from ..decoding import Decoder, decoder_of
+from ..errors import InputError
+from ..evaluation import count_errors
+from ..files import refuse_unwritable, write_whole
+from ..inference import Engine
+from ..recognizer import Recognizer
+from .picture import surface_picture
+from .recipe import decoder_section, write_section
+from .scores import fingerprint, saved_scores
+
+ALPHAS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+BETAS = (-2.0, 0.0, 2.0, 4.0, 6.0)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one pair gave."""
+
+    alpha: float
+    beta: float
+    wer: float
+    cer: float
+
+    @property
+    def rank(self) -> tuple[float, float, float, float]:
+        """The smallest wins: fewest word errors, then character errors, then the weakest language model."""
+        return self.wer, self.cer, self.alpha, abs(self.beta)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """All pairs tried, and the decoder with the best one."""
+
+    manifest: str
+    greedy: Trial  # without beam search and language model, for comparison
+    trials: tuple[Trial, ...]
+    best: Trial
+    decoder: DecoderConfig
+
+    def print(self, console: Console) -> None:
+        """The surface as a table, the winner marked."""
+        rates = {(trial.alpha, trial.beta): trial.wer for trial in self.trials}
+        alphas, betas = (sorted({pair[axis] for pair in rates}) for axis in (0, 1))
+        table = Table(title=f"WER in % on {self.manifest}, alpha to the right, beta down", title_justify="left")
+        table.add_column("", justify="right")
+        for alpha in alphas:
+            table.add_column(f"{alpha:g}", justify="right")
+        for beta in betas:
+            cells = [rates.get((alpha, beta)) for alpha in alphas]
+            marks = ["*" if (alpha, beta) == (self.best.alpha, self.best.beta) else "" for alpha in alphas]
+            shown = ["" if rate is None else f"{mark}{100 * rate:.2f}" for mark, rate in zip(marks, cells)]
+            table.add_row(f"{beta:g}", *shown)
+        console.print(table)
+        console.print(
+            f"best: alpha {self.best.alpha:g}, beta {self.best.beta:g}: WER {self.best.wer:.2%}, "
+            f"CER {self.best.cer:.2%}; greedy {self.greedy.wer:.2%}, {self.greedy.cer:.2%}",
+            highlight=False,
+        )
+
+
+def tune(
+    model: Path,
+    manifest: Path,
+    *,
+    decoder: DecoderConfig,
+    out: Path,
+    recipe: Path | None = None,
+    alphas: Sequence[float] = ALPHAS,
+    betas: Sequence[float] = BETAS,
+    engine: Engine = "native",
+    threads: int | None = None,
+) -> Tuning:
+    """Find alpha and beta on a manifest, which should not be the one that results are reported on.
+
+    The network runs once; its log-probabilities and every finished search are kept in `out`, so that an interrupted
+    tuning, or one with more pairs, does nothing twice.
+
+    Args:
+        decoder: with a language model; its alpha and beta do not matter, greedy stands for beam
+        out: folder for log-probabilities, tune.csv, tuning.svg and tuning.png
+        recipe: YAML file whose `decoder` section becomes the winner
+        alphas, betas: the coarse grid
+        engine, threads: see `Recognizer`
+
+    Raises:
+        InputError: no language model, model or manifest, a grid that is empty, what `decoder_of` refuses
+    """
+    if decoder.lm is None:
+        raise InputError("lm tune: there is no language model to tune; give --decoder.lm, e.g. one of `lm build`")
+    if not alphas or not betas or min(alphas) < 0:
+        raise InputError(f"lm tune: alphas {list(alphas)}, betas {list(betas)}: one or more each, alphas 0 or more")
+    if decoder.kind == "greedy":
+        decoder = replace(decoder, kind="beam")
+    for path in (out / "tune.csv", *([recipe] if recipe else [])):
+        refuse_unwritable(path)
+    utterances = read_manifest(manifest)
+    if not any(utterance.text.split() for utterance in utterances):
+        raise InputError(f"{manifest}: no word in {len(utterances)} utterances; an error rate needs texts")
+    recognizer = Recognizer.load(model, engine=engine, threads=threads)
+    decoder_of(decoder, recognizer.alphabet)  # what is wrong with it is found before the network runs
+    scores = saved_scores(recognizer, model, utterances, manifest, out)
+
+    def search(alpha: float, beta: float) -> Trial:
+        config = replace(decoder, alpha=alpha, beta=beta)
+        return trial_of(decoder_of(config, recognizer.alphabet), scores, utterances, alpha, beta)
+
+    greedy = trial_of(decoder_of(DecoderConfig(), recognizer.alphabet), scores, utterances, 0.0, 0.0)
+    files = [path for path in (decoder.lm, decoder.lexicon) if path is not None]
+    same = replace(decoder, alpha=0.0, beta=0.0, lm=None, lexicon=None)
+    key = f"{fingerprint(model, manifest, *files)} {same}"
+    trials = search_grid(search, alphas, betas, out / "tune.csv", key)
+    best = min(trials, key=lambda trial: trial.rank)
+    tuned = replace(decoder, alpha=best.alpha, beta=best.beta)
+    drawn = surface_picture(trials, best)
+    write_whole(out / "tuning.svg", drawn.svg)
+    write_whole(out / "tuning.png", drawn.png)
+    if recipe is not None:
+        comment = f"found by `lm tune` on {manifest}: WER {best.wer:.2%}, greedy {greedy.wer:.2%}"
+        write_section(recipe, decoder_section(tuned, comment))
+    return Tuning(str(manifest), greedy, tuple(trials), best, tuned)
+
+
+def trial_of(
+    decoder: Decoder, scores: Sequence[Tensor], utterances: Sequence[Utterance], alpha: float, beta: float
+) -> Trial:
+    """Errors of a decoder on log-probabilities (T, V) of utterances."""
+    errors = words = character_errors = characters = 0
+    for rows, utterance in zip(scores, utterances):
+        [[best, *_]] = decoder.decode(rows[None], frames_of(rows))
+        counted = count_errors(utterance, best.text)
+        errors, words = errors + counted.errors, words + counted.words
+        character_errors += counted.character_errors
+        characters += counted.characters
+    return Trial(alpha, beta, errors / words, character_errors / characters)
+
+
+def frames_of(rows: Tensor) -> Tensor:
+    return rows.new_tensor([len(rows)]).long()
+
+
+def search_grid(
+    search: Callable[[float, float], Trial], alphas: Sequence[float], betas: Sequence[float], path: Path, key: str
+) -> list[Trial]:
+    """All pairs, then those half a step around the best; finished ones are read from `path`, new ones written there."""
+    known = read_trials(path, key)
+
+    def run(pairs: Iterable[tuple[float, float]]) -> list[Trial]:
+        console = Console(stderr=True)
+        missing = [pair for pair in pairs if pair not in known]
+        for pair in track(missing, "searching", console=console, transient=True, disable=not console.is_terminal):
+            known[pair] = search(*pair)
+            append_trial(path, key, known[pair])
+        return [known[pair] for pair in pairs]
+
+    trials = run([(float(alpha), float(beta)) for alpha in sorted(set(alphas)) for beta in sorted(set(betas))])
+    best = min(trials, key=lambda trial: trial.rank)
+    near = [
+        (alpha, beta)
+        for alpha in half_steps(alphas, best.alpha)
+        for beta in half_steps(betas, best.beta)
+        if (alpha, beta) != (best.alpha, best.beta)
+    ]
+    return trials + [trial for trial in run(near) if trial not in trials]
+
+
+def half_steps(values: Sequence[float], centre: float) -> list[float]:
+    """The centre, and the middles between it and its neighbours."""
+    ordered = sorted({float(value) for value in values})
+    place = ordered.index(centre)
+    neighbours = ordered[max(0, place - 1) : place + 2]
+    return [(centre + value) / 2 for value in neighbours]
+
+
+FIELDS = ("alpha", "beta", "wer", "cer", "key")
+
+
+def read_trials(path: Path, key: str) -> dict[tuple[float, float], Trial]:
+    """Finished searches of the same model, manifest and decoder; lines that a kill cut short do not count."""
+    if not path.is_file():
+        return {}
+    trials = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            try:
+                if row["key"] == key:
+                    trial = Trial(*(float(row[name]) for name in FIELDS[:-1]))
+                    trials[trial.alpha, trial.beta] = trial
+            except (KeyError, TypeError, ValueError):
+                continue
+    return trials
+
+
+def append_trial(path: Path, key: str, trial: Trial) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    if not path.is_file():
+        writer.writerow(FIELDS)
+    writer.writerow([trial.alpha, trial.beta, trial.wer, trial.cer, key])
+    with path.open("a", newline="", encoding="utf-8") as file:
+        file.write(text.getvalue())
