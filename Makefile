@@ -11,7 +11,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[demo,test,lint,bench]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[beam,demo,test,lint,bench]'
 	touch $(READY)
 
 demo: setup

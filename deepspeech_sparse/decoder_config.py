@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,9 +24,8 @@ class DecoderConfig:
         beam_width: hypotheses kept from frame to frame
         cutoff_top_n: labels looked at in each frame, the best ones
         cutoff_prob: or as many of the best as have this probability together, 1 for all
-        n_best: texts given for each utterance
         hot_words: words and phrases made likelier, in any case
-        hot_word_boost: added to the score for each of their words
+        hot_word_boost: added to the score for each of their words; without a lexicon, for each of their letters
     """
 
     kind: Literal["greedy", "beam", "ctcdecode"] = "greedy"
@@ -36,15 +36,17 @@ class DecoderConfig:
     beam_width: int = 100
     cutoff_top_n: int = 40
     cutoff_prob: float = 1.0
-    n_best: int = 1
     hot_words: tuple[str, ...] = ()
     hot_word_boost: float = 5.0
 
     def __post_init__(self) -> None:
-        if min(self.beam_width, self.cutoff_top_n, self.n_best) < 1:
+        if min(self.beam_width, self.cutoff_top_n) < 1:
             raise InputError(
-                f"decoder: beam_width {self.beam_width}, cutoff_top_n {self.cutoff_top_n} and n_best {self.n_best} "
-                "must be at least 1"
+                f"decoder: beam_width {self.beam_width} and cutoff_top_n {self.cutoff_top_n} must be at least 1"
+            )
+        if not all(map(math.isfinite, (self.alpha, self.beta, self.hot_word_boost))):
+            raise InputError(
+                f"decoder: alpha {self.alpha}, beta {self.beta} and hot_word_boost {self.hot_word_boost} must be finite"
             )
         if not 0 < self.cutoff_prob <= 1:
             raise InputError(f"decoder: cutoff_prob {self.cutoff_prob} must be above 0 and at most 1")

@@ -201,12 +201,12 @@ class Recognizer:
                 found[index] = rows[:length]
         return found
 
-    def hypotheses(self, log_probs: list[Tensor]) -> list[list[Hypothesis]]:
-        """What the decoder finds: log-probabilities (T_i, V) -> for each its hypotheses, best first, at least one."""
+    def hypotheses(self, log_probs: list[Tensor], n_best: int = 1) -> list[list[Hypothesis]]:
+        """What the decoder finds: log-probabilities (T_i, V) -> for each 1 to `n_best` hypotheses, best first."""
         if not log_probs:
             return []
         padded = torch.nn.utils.rnn.pad_sequence(log_probs, batch_first=True)
-        return self.decoder.decode(padded, torch.tensor([len(rows) for rows in log_probs]))
+        return self.decoder.decode(padded, torch.tensor([len(rows) for rows in log_probs]), n_best)
 
     @property
     def seconds_per_frame(self) -> float:

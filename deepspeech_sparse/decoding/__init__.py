@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..text import Alphabet
 from .greedy import GreedyDecoder, greedy
 from .hypothesis import Hypothesis
+from .kenlm import refuse_without_flashlight
 
 __all__ = ["Decoder", "GreedyDecoder", "Hypothesis", "decoder_of", "greedy"]
 
@@ -20,16 +21,33 @@ __all__ = ["Decoder", "GreedyDecoder", "Hypothesis", "decoder_of", "greedy"]
 class Decoder(Protocol):
     """What every decoder offers."""
 
-    def decode(self, log_probs: Tensor, frames: Tensor) -> list[list[Hypothesis]]:
-        """log_probs (B, T, V), frames (B,) -> for each utterance its hypotheses, best first, at least one."""
+    def decode(self, log_probs: Tensor, frames: Tensor, n_best: int = 1) -> list[list[Hypothesis]]:
+        """log_probs (B, T, V), frames (B,) -> for each utterance 1 to `n_best` hypotheses, best first."""
 
 
 def decoder_of(config: DecoderConfig, alphabet: Alphabet) -> Decoder:
     """The decoder that a config means.
 
     Raises:
-        InputError: a package, language model or lexicon that is not there or does not fit
+        InputError: a package, language model or lexicon that is not there or does not fit, an option that the kind of
+            decoder does not know
     """
     if config.kind == "greedy":
+        refuse_options(config, "lm", "lexicon", "hot_words")
         return GreedyDecoder(alphabet)
-    raise InputError(f"decoder: {config.kind} is not there yet")
+    if config.kind == "ctcdecode":
+        refuse_options(config, "lexicon", "hot_words")
+        from .ctcdecode import CtcdecodeDecoder
+
+        return CtcdecodeDecoder(config, alphabet)
+    refuse_without_flashlight()
+    from .beam import BeamDecoder  # needs flashlight-text, which is an extra
+
+    return BeamDecoder(config, alphabet)
+
+
+def refuse_options(config: DecoderConfig, *names: str) -> None:
+    """InputError for what a decoder would pass over in silence."""
+    for name in names:
+        if getattr(config, name):
+            raise InputError(f"decoder: {config.kind} knows no {name}; choose kind beam, e.g. --decoder.kind beam")

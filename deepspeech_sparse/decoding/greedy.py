@@ -16,12 +16,13 @@ class GreedyDecoder:
     def __init__(self, alphabet: Alphabet) -> None:
         self.alphabet = alphabet
 
-    def decode(self, log_probs: Tensor, frames: Tensor) -> list[list[Hypothesis]]:
+    def decode(self, log_probs: Tensor, frames: Tensor, n_best: int = 1) -> list[list[Hypothesis]]:
         """The best path of each utterance.
 
         Args:
             log_probs: (B, T, V) log-probabilities
             frames: (B,) frames that are real
+            n_best: of no matter, there is one path
 
         Returns:
             B lists of one hypothesis; its text has no leading, trailing and doubled spaces

@@ -1,0 +1,169 @@
+"""The two searches of flashlight: over words of a lexicon, and over characters.
+
+Each makes a decoder of `torchaudio.models.decoder` and knows what its results mean: the units of a text (words or
+characters), by number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from flashlight.lib.text.decoder import (
+    CriterionType,
+    LexiconDecoderOptions,
+    LexiconFreeDecoderOptions,
+    ZeroLM,
+)
+from torch import Tensor
+from torchaudio.models.decoder import CTCDecoder
+
+from ..decoder_config import DecoderConfig
+from ..errors import InputError
+from ..text import Alphabet
+from .hot_words import HotWords, written_phrases
+from .kenlm import LOG10, dictionary, load_kenlm
+from .language import FavouringLanguageModel
+from .lexicon import read_lexicon
+
+BLANK = "<blank>"
+UNKNOWN = "<unk>"
+SPACE = "|"  # in a language model of characters
+IMPOSSIBLE = -1e5  # stands for minus infinity, which flashlight cannot add
+THRESHOLD = 50.0  # what lies below the best by a factor of e^50 never matters
+
+
+class LexiconSearch:
+    """Texts are words of a lexicon, divided by spaces.
+
+    A word ends with its space; the last one gets it from a frame of space that is appended to every utterance.
+    """
+
+    def __init__(self, config: DecoderConfig, alphabet: Alphabet) -> None:
+        if " " not in alphabet.symbols:
+            raise InputError("decoder: a lexicon needs an alphabet with a space, which this model does not have")
+        lexicon = read_lexicon(config.lexicon, alphabet)
+        phrases = [phrase.split() for phrase in written_phrases(config.hot_words, alphabet)]
+        for word in (word for phrase in phrases for word in phrase):
+            lexicon.setdefault(word, [word])
+        self.words = list(lexicon)
+        numbers = {word: number for number, word in enumerate(self.words)}
+        self.space = alphabet.symbols.index(" ") + 1
+        self.lm = None if config.lm is None else load_kenlm(config.lm, self.words, f"the words of {config.lexicon}")
+        self.hot_words = HotWords(
+            [[numbers[word] for word in phrase] for phrase in phrases], lambda word: config.hot_word_boost
+        )
+        inner, weight = self.lm or ZeroLM(), config.alpha * LOG10
+        if phrases:
+            inner, weight = FavouringLanguageModel(inner, weight, lambda last, word: 0.0, self.hot_words), 1.0
+        self.decoder = CTCDecoder(
+            config.beam_width,
+            {word: [[*spelling, " "] for spelling in spellings] for word, spellings in lexicon.items()},
+            dictionary([*self.words, UNKNOWN]),
+            dictionary([BLANK, *alphabet.symbols]),
+            inner,
+            LexiconDecoderOptions(
+                beam_size=config.beam_width,
+                beam_size_token=min(config.cutoff_top_n, alphabet.size),
+                beam_threshold=THRESHOLD,
+                lm_weight=weight,
+                word_score=config.beta,
+                unk_score=float("-inf"),
+                sil_score=0.0,
+                log_add=True,
+                criterion_type=CriterionType.CTC,
+            ),
+            BLANK,
+            " ",
+            UNKNOWN,
+        )
+
+    def framed(self, rows: Tensor) -> Tensor:
+        """Log-probabilities (T, V) as the search takes them."""
+        end = torch.full((1, rows.shape[1]), IMPOSSIBLE)
+        end[0, self.space] = 0.0
+        return torch.cat([rows, end])
+
+    def units(self, result: Any, labels: Sequence[int]) -> list[int]:
+        return [word for word in result.words if word >= 0]
+
+    def text(self, units: Sequence[int]) -> str:
+        return " ".join(self.words[word] for word in units)
+
+    def number_of_words(self, units: Sequence[int]) -> int:
+        return len(units)
+
+    def hot_word_score(self, units: Sequence[int]) -> float:
+        return self.hot_words.total(units)
+
+
+class FreeSearch:
+    """Texts are any strings."""
+
+    def __init__(self, config: DecoderConfig, alphabet: Alphabet) -> None:
+        if config.lm is not None and SPACE in alphabet.symbols:
+            raise InputError(
+                f"decoder: {SPACE} stands for the space in models of characters, this alphabet has it as a letter"
+            )
+        phrases = written_phrases(config.hot_words, alphabet)
+        self.alphabet = alphabet
+        self.space = alphabet.symbols.index(" ") + 1 if " " in alphabet.symbols else None
+        characters = [SPACE if symbol == " " else symbol for symbol in alphabet.symbols]
+        # Label 0, the blank, is never scored; it stands first so that labels are the numbers of characters.
+        self.lm = None if config.lm is None else load_kenlm(config.lm, [BLANK, *characters], "the alphabet")
+        edge = [] if self.space is None else [self.space]
+        self.hot_words = HotWords(
+            [[*edge, *alphabet.encode(phrase), *edge] for phrase in phrases],
+            lambda label: 0.0 if label == self.space else config.hot_word_boost,
+        )
+        inner, weight = self.lm or ZeroLM(), config.alpha * LOG10
+        if phrases or config.beta:
+            inner = FavouringLanguageModel(
+                inner,
+                weight,
+                lambda last, label: config.beta * self.begins_word(last, label),
+                self.hot_words,
+                self.space,
+            )
+            weight = 1.0
+        self.decoder = CTCDecoder(
+            config.beam_width,
+            None,
+            None,
+            dictionary([BLANK, *alphabet.symbols]),
+            inner,
+            LexiconFreeDecoderOptions(
+                beam_size=config.beam_width,
+                beam_size_token=min(config.cutoff_top_n, alphabet.size),
+                beam_threshold=THRESHOLD,
+                lm_weight=weight,
+                sil_score=0.0,
+                log_add=True,
+                criterion_type=CriterionType.CTC,
+            ),
+            BLANK,
+            BLANK,  # flashlight takes this for a text's beginning; a space there would be lost
+            UNKNOWN,
+        )
+
+    def framed(self, rows: Tensor) -> Tensor:
+        """Log-probabilities (T, V) as the search takes them."""
+        return rows
+
+    def units(self, result: Any, labels: Sequence[int]) -> list[int]:
+        return list(labels)
+
+    def text(self, units: Sequence[int]) -> str:
+        return " ".join(self.alphabet.decode(units).split())
+
+    def begins_word(self, last: int | None, label: int | None) -> bool:
+        """Whether a label after another is the first letter of a word."""
+        return label not in (None, self.space) and last in (None, self.space)
+
+    def number_of_words(self, units: Sequence[int]) -> int:
+        return sum(self.begins_word(last, label) for last, label in zip([None, *units], units))
+
+    def hot_word_score(self, units: Sequence[int]) -> float:
+        edge = [] if self.space is None else [self.space]
+        return self.hot_words.total([*edge, *units, *edge])
