@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +25,10 @@ from .errors import InputError
 log = logging.getLogger(__name__)
 
 Source = str | Path | bytes | BinaryIO
+BLOCK_SECONDS = 10  # read at once
+BLOCK_SAMPLES = 1 << 22  # at most, all channels together
+LOWEST_RATE, HIGHEST_RATE = 1000, 800_000  # Hz
+MOST_CHANNELS = 64
 
 
 @dataclass(frozen=True)
@@ -48,12 +54,81 @@ def load_audio(
     Raises:
         InputError: missing, empty, corrupt, without samples, NaN inside, or a format nobody here reads
     """
+    blocks = list(read_blocks(source, sample_rate=sample_rate, offset=offset, duration=duration))
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+
+def read_blocks(
+    source: Source, *, sample_rate: int = 16_000, offset: float = 0.0, duration: float | None = None
+) -> Iterator[np.ndarray]:
+    """The same in blocks of some seconds (N_i,), so that memory depends on none of what a header says.
+
+    Raises:
+        InputError: as `load_audio`; what is wrong further on is found when it is reached
+    """
     name = name_of(source)
-    samples, rate = read_samples(source, name, offset, duration)
-    channels = samples.shape[1]
-    if channels > 1 or rate != sample_rate:
-        log.info("%s: %d Hz, %d channel%s -> %d Hz mono", name, rate, channels, "s" * (channels > 1), sample_rate)
-    return resample(check_samples(samples, name), rate, sample_rate)
+    if offset < 0 or (duration is not None and not duration > 0):
+        raise InputError(f"{name}: offset {offset} s must be 0 or more, duration {duration} s positive")
+    source = openable(source, name)
+    try:
+        file = soundfile.SoundFile(source)
+    except soundfile.LibsndfileError as error:
+        samples, rate = read_with_ffmpeg(source, name, offset, duration, str(error))
+        yield from converted(iter([samples]), name, rate, sample_rate)
+        return
+    with file:
+        refuse_odd_format(name, file.samplerate, file.channels)
+        yield from converted(read_file(file, name, offset, duration), name, file.samplerate, sample_rate)
+
+
+def read_file(file: soundfile.SoundFile, name: str, offset: float, duration: float | None) -> Iterator[np.ndarray]:
+    """Blocks (N_i, channels) at the file's own rate, at least one."""
+    rate = file.samplerate
+    start = round(offset * rate)
+    if start >= file.frames:
+        problem = "holds no samples (0 seconds)" if not file.frames else f"ends before offset {offset} s"
+        raise InputError(f"{name}: {problem}; remove it or record it again")
+    left = math.inf if duration is None else round(duration * rate)
+    size = max(1, min(BLOCK_SECONDS * rate, BLOCK_SAMPLES // file.channels))
+    read = 0
+    try:
+        if start:
+            file.seek(start)
+        while left:
+            block = file.read(int(min(size, left)), "float32", always_2d=True)
+            if not len(block):
+                break
+            left -= len(block)
+            read += len(block)
+            yield block
+    except soundfile.LibsndfileError as error:
+        place = f"after {offset + read / rate:.1f} s"
+        raise InputError(f"{name}: damaged {place} ({str(error).strip()}); mend it or cut it there") from error
+    if not read:
+        raise InputError(f"{name}: holds no samples, whatever its header says; remove it or record it again")
+
+
+def converted(blocks: Iterator[np.ndarray], name: str, rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+    """Blocks (N_i, channels) at `rate` -> (N_j,) mono at `sample_rate`, as if they were one."""
+    resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32") if rate != sample_rate else None
+    said = False
+    for block in blocks:
+        if not said and (block.shape[1] > 1 or resampler):
+            channels = f"{block.shape[1]} channel{'s' * (block.shape[1] > 1)}"
+            log.info("%s: %d Hz, %s -> %d Hz mono", name, rate, channels, sample_rate)
+            said = True
+        mono = check_samples(block, name)
+        yield resampler.resample_chunk(mono) if resampler else mono
+    if resampler:
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def refuse_odd_format(name: str, rate: int, channels: int) -> None:
+    """InputError for what no recording has and a damaged header may say."""
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE or channels > MOST_CHANNELS:
+        raise InputError(
+            f"{name}: {rate} Hz and {channels} channels are not those of a recording; its header may be damaged"
+        )
 
 
 def name_of(source: Source) -> str:
@@ -61,24 +136,6 @@ def name_of(source: Source) -> str:
     if isinstance(source, (str, Path)):
         return str(source)
     return f"{len(source)} bytes of audio" if isinstance(source, bytes) else str(getattr(source, "name", "stream"))
-
-
-def read_samples(source: Source, name: str, offset: float, duration: float | None) -> tuple[np.ndarray, int]:
-    """(N, channels) float32 at the source's own rate, and that rate."""
-    if offset < 0 or (duration is not None and not duration > 0):
-        raise InputError(f"{name}: offset {offset} s must be 0 or more, duration {duration} s positive")
-    source = openable(source, name)
-    try:
-        with soundfile.SoundFile(source) as file:
-            rate = file.samplerate
-            start = round(offset * rate)
-            if start >= file.frames:
-                problem = "holds no samples (0 seconds)" if not file.frames else f"ends before offset {offset} s"
-                raise InputError(f"{name}: {problem}; remove it or record it again")
-            file.seek(start)
-            return file.read(-1 if duration is None else round(duration * rate), "float32", always_2d=True), rate
-    except soundfile.LibsndfileError as error:
-        return read_with_ffmpeg(source, name, offset, duration, str(error))
 
 
 def openable(source: Source, name: str) -> str | BinaryIO:

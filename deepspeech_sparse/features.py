@@ -3,6 +3,8 @@
 Everything is float32, under autocast too: a power spectrum does not fit half precision.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -141,17 +143,51 @@ class FrontEnd(nn.Module):
     @torch.no_grad()
     def fit(self, utterances: Iterable[Tensor]) -> None:
         """Measure mean and deviation per bin on training utterances (N,), for `normalise: global`."""
-        count, total, squares = 0, 0.0, 0.0
+        measured = Statistics()
         for samples in utterances:
             features, _ = self.log_features(samples[None], torch.tensor([len(samples)]))
-            count += features.shape[1]
-            total = total + features[0].double().sum(0)
-            squares = squares + features[0].double().square().sum(0)
-        if not count:
+            measured += Statistics.of(features[0])
+        if not measured.count:
             raise InputError("features: no utterance to measure the mean of the features on")
-        mean = total / count
-        self.mean.copy_(mean)
-        self.deviation.copy_((squares / count - mean.square()).clamp_min(0).sqrt().clamp_min(TINY_DEVIATION))
+        self.mean.copy_(measured.mean)
+        self.deviation.copy_(measured.deviation)
+
+    @torch.no_grad()
+    def normalised(self, logarithms: Tensor, statistics: Statistics | None) -> Tensor:
+        """What the network hears, from `log_features` of one recording: (T, F) -> (T, F).
+
+        Args:
+            statistics: in place of those of the recording; `normalise: global` has its own
+        """
+        if self.config.normalise == "global":
+            return (logarithms - self.mean) / self.deviation
+        statistics = statistics or Statistics.of(logarithms)
+        return ((logarithms - statistics.mean) / statistics.deviation).float()
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of frames (T, F), bin by bin; those of two recordings add up to those of both."""
+
+    count: int = 0
+    total: Tensor | float = 0.0  # (F,)
+    squares: Tensor | float = 0.0  # (F,)
+
+    @classmethod
+    def of(cls, frames: Tensor) -> Statistics:
+        return cls(len(frames), frames.double().sum(0), frames.double().square().sum(0))
+
+    def __add__(self, other: Statistics) -> Statistics:
+        return Statistics(self.count + other.count, self.total + other.total, self.squares + other.squares)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.total / self.count
+
+    @property
+    def deviation(self) -> Tensor:
+        """At least TINY_DEVIATION."""
+        return (self.squares / self.count - self.mean.square()).clamp_min(0).sqrt().clamp_min(TINY_DEVIATION)
 
 
 def pad(arrays: list[np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .audio import check_samples, load_audio, name_of, resample
+from .audio import Source, check_samples, name_of, read_blocks, resample
 from .decoder_config import DecoderConfig
 from .decoding import Hypothesis, decoder_of
 from .decoding.alignment import mean_confidence, words_of
@@ -21,12 +23,16 @@ from .features import pad
 from .inference import Engine, checked_threads, network_to_run
 from .model_file import Model, StoredModel
 from .models import model_name, opened_model
+from .phrases import PhraseFinder
+from .recordings import Pool, Recording, Waiting
 from .text import normalise
-from .transcript import Segment, Transcript
+from .transcript import Failure, Segment, Transcript
 
 # Mean confidence of a text that is not said. On AN4 dev, with both released models, 5 of 208 right texts lie below it
 # and 597 of 604 texts of other utterances.
 UNLIKELY = 0.05
+
+Recordable = Source | np.ndarray
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +69,7 @@ class Recognizer:
         self.front_end = model.front_end.eval()
         self.network, self.engine = network_to_run(model, engine, threads)
         self.alphabet = model.alphabet
+        self.finder = PhraseFinder(self.front_end, self.log_probs, model.config.network.time_stride, model.alphabet)
         self.decoder = decoder_of(decoder, model.alphabet)
         self.config = model.config
         self.name = name
@@ -97,9 +104,7 @@ class Recognizer:
         """Rate of the model, Hz; audio of any other is converted."""
         return self.config.features.sample_rate
 
-    def transcribe(
-        self, source: str | Path | bytes | BinaryIO | np.ndarray, *, sample_rate: int | None = None
-    ) -> Transcript:
+    def transcribe(self, source: Recordable, *, sample_rate: int | None = None) -> Transcript:
         """The text in a recording, and when its words were said.
 
         Args:
@@ -109,21 +114,106 @@ class Recognizer:
         Raises:
             InputError: audio that cannot be read or holds nothing, samples without their rate
         """
-        started = time.perf_counter()
-        samples, duration, name = self.read(source, sample_rate)
-        [log_probs] = self.log_probs([samples])
-        [[best, *_]] = self.hypotheses([log_probs])
-        try:
-            segments = self.segments(best.text, log_probs, duration)
-        except InputError as error:  # the text is worth more than its times
-            log.warning("%s: no word times: %s", name, error)
-            segments = (Segment(best.text, 0.0, duration, ()),)
-        seconds = time.perf_counter() - started
-        return Transcript(best.text, segments, duration, seconds, self.name, name, best.lm_score)
+        [result] = self.transcribe_many([source], sample_rate=sample_rate)
+        if isinstance(result, Failure):
+            raise InputError(result.error)
+        return result
 
-    def align(
-        self, source: str | Path | bytes | BinaryIO | np.ndarray, text: str, *, sample_rate: int | None = None
-    ) -> Transcript:
+    def transcribe_many(
+        self,
+        sources: Iterable[Recordable],
+        *,
+        sample_rate: int | None = None,
+        on_progress: Callable[[float], None] = lambda seconds: None,
+    ) -> Iterator[Transcript | Failure]:
+        """The texts in many recordings, each as soon as it and those before it are done.
+
+        Phrases of all recordings are heard together in batches; memory depends neither on how many recordings there
+        are nor on how long they are.
+
+        Args:
+            sources, sample_rate: each as of `transcribe`
+            on_progress: told how many more seconds of audio were read
+
+        Returns:
+            for each source, in order, its transcript, or why there is none
+        """
+        queue: deque[Recording] = deque()
+        pool = Pool(self.hear, 1 / self.config.features.hop)
+        for source in sources:
+            recording = Recording(source_name(source))
+            queue.append(recording)
+            self.read_into(pool, recording, source, sample_rate, on_progress)
+            while queue and queue[0].done:
+                yield queue.popleft().result(self.name)
+        pool.empty()
+        yield from (recording.result(self.name) for recording in queue)
+
+    def read_into(
+        self,
+        pool: Pool,
+        recording: Recording,
+        source: Recordable,
+        sample_rate: int | None,
+        on_progress: Callable[[float], None],
+    ) -> None:
+        """All phrases of a source into the pool; what goes wrong into the recording."""
+
+        def watched(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+            for block in blocks:
+                seconds = len(block) / self.sample_rate
+                recording.duration += seconds
+                on_progress(seconds)
+                yield block
+
+        started = time.perf_counter()
+        try:
+            blocks = watched(self.blocks(source, sample_rate))
+            for phrase in self.finder.phrases(blocks):
+                recording.seconds += time.perf_counter() - started
+                pool.add(recording, phrase)
+                started = time.perf_counter()
+        except (InputError, OSError) as error:
+            recording.error = str(error)
+        if isinstance(source, np.ndarray) and recording.error is None:
+            recording.duration = len(source) / sample_rate
+        recording.duration = recording.duration or 1 / self.sample_rate  # one sample at a high rate may become none
+        recording.seconds += time.perf_counter() - started
+        recording.read = True
+
+    def hear(self, batch: list[Waiting]) -> None:
+        """What is said in phrases, given to their recordings."""
+        started = time.perf_counter()
+        features = torch.nn.utils.rnn.pad_sequence([item.phrase.features for item in batch], batch_first=True)
+        log_probs, frames = self.score(features, torch.tensor([item.length for item in batch]))
+        rows = []
+        for item, scores, length in zip(batch, log_probs, frames.tolist()):
+            skip, counted = item.phrase.skip, item.phrase.frames
+            rows.append(scores[skip : length if counted is None else min(length, skip + counted)])
+        for item, scores, [best, *_] in zip(batch, rows, self.hypotheses(rows)):
+            item.recording.heard[item.number] = self.segment(item, scores, best.text), best.lm_score
+        seconds = time.perf_counter() - started
+        for item in batch:
+            item.recording.seconds += seconds * item.length / sum(other.length for other in batch)
+
+    def segment(self, item: Waiting, log_probs: Tensor, text: str) -> Segment | None:
+        """A phrase with the times of its words; None if nothing was said."""
+        duration = item.recording.duration
+        start = item.phrase.start * self.seconds_per_frame
+        whole = item.phrase.frames is None
+        end = duration if whole else min(duration, start + len(log_probs) * self.seconds_per_frame)
+        if not text:
+            return None
+        try:
+            words = words_of(
+                log_probs, text, self.alphabet, self.seconds_per_frame, offset_seconds=start, duration=duration
+            )
+        except InputError as error:  # the text is worth more than its times
+            log.warning("%s: no word times: %s", item.recording.name, error)
+            words = ()
+        return Segment(text, start, end, words)
+
+    def align(self, source: Recordable, text: str, *, sample_rate: int | None = None) -> Transcript:
         """When the words of a known text are said in a recording.
 
         The whole recording is heard in one piece: some minutes, not hours. Words of low confidence are not in it; the
@@ -158,23 +248,27 @@ class Recognizer:
         words = words_of(log_probs, text, self.alphabet, self.seconds_per_frame, duration=duration)
         return (Segment(text, 0.0, duration, words),) if text else ()
 
-    def read(
-        self, source: str | Path | bytes | BinaryIO | np.ndarray, sample_rate: int | None
-    ) -> tuple[np.ndarray, float, str]:
+    def read(self, source: Recordable, sample_rate: int | None) -> tuple[np.ndarray, float, str]:
         """What a user gave -> samples (N,) float32 at the model's rate, seconds, what errors call it."""
+        samples = np.concatenate(list(self.blocks(source, sample_rate)))
+        seconds = len(source) / sample_rate if isinstance(source, np.ndarray) else len(samples) / self.sample_rate
+        return samples, seconds or 1 / self.sample_rate, source_name(source)
+
+    def blocks(self, source: Recordable, sample_rate: int | None) -> Iterator[np.ndarray]:
+        """What a user gave -> its samples at the model's rate, (N_i,) float32 one after the other.
+
+        Raises:
+            InputError: see `transcribe`
+        """
+        name = source_name(source)
         if isinstance(source, np.ndarray):
-            name = f"array of shape {source.shape}"
-            samples = self.samples_of(source, sample_rate, name)
-            duration = len(source) / sample_rate
-        elif isinstance(source, (str, Path, bytes)) or hasattr(source, "read"):
-            name = name_of(source)
-            if sample_rate is not None:
-                raise InputError(f"{name}: sample_rate is for arrays; encoded audio knows its own, leave it out")
-            samples = load_audio(source, sample_rate=self.sample_rate)
-            duration = max(1, len(samples)) / self.sample_rate  # one sample at a high rate may become none
-        else:
-            raise InputError(f"{type(source).__name__}: give a path, bytes, a binary stream or a numpy array")
-        return samples, duration, name
+            yield self.samples_of(source, sample_rate, name)
+            return
+        if not isinstance(source, (str, Path, bytes)) and not hasattr(source, "read"):
+            raise InputError(f"{name}: give a path, bytes, a binary stream or a numpy array")
+        if sample_rate is not None:
+            raise InputError(f"{name}: sample_rate is for arrays; encoded audio knows its own, leave it out")
+        yield from read_blocks(source, sample_rate=self.sample_rate)
 
     def samples_of(self, array: np.ndarray, sample_rate: int | None, name: str) -> np.ndarray:
         """Samples of a user at any rate -> (N,) float32 at the model's rate."""
@@ -229,3 +323,11 @@ class Recognizer:
     def recognize_features(self, features: Tensor, frames: Tensor) -> list[str]:
         """Features to text: features (B, T, F), frames (B,) -> B texts."""
         return [best.text for best, *_ in self.decoder.decode(*self.score(features, frames))]
+
+
+def source_name(source: Any) -> str:
+    """How errors and transcripts call what a user gave."""
+    if isinstance(source, np.ndarray):
+        return f"array of shape {source.shape}"
+    known = isinstance(source, (str, Path, bytes)) or hasattr(source, "read")
+    return name_of(source) if known else type(source).__name__

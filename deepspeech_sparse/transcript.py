@@ -168,3 +168,11 @@ def stretch_of(values: Any, name: str) -> tuple[float, float]:
     if end < start:
         raise InputError(f"{name}: ends at {end:g} s, before it begins at {start:g} s")
     return start, end
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A recording that could not be transcribed."""
+
+    source: str
+    error: str  # names the file, what is wrong and the remedy

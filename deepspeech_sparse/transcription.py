@@ -8,19 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .decoder_config import DecoderConfig
-from .errors import InputError
 from .inference import Engine
 from .recognizer import Recognizer
-from .transcript import Transcript
+from .transcript import Failure, Transcript
 from .writers import Format, formats_of, rendered, stems_of, write_transcript
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A file that could not be transcribed."""
-
-    source: str
-    error: str  # names the file, what is wrong and the remedy
 
 
 @dataclass(frozen=True)
@@ -54,15 +45,13 @@ def transcribe(
     """
     recognizer = Recognizer.load(model, engine=engine, threads=threads, decoder=decoder)
     transcripts, failures = [], []
-    for file in files:
-        try:
-            transcript = recognizer.transcribe(file)
-        except (InputError, OSError) as error:
-            failures.append(Failure(str(file), str(error)))
-            on_failure(failures[-1])
+    for result in recognizer.transcribe_many(files):
+        if isinstance(result, Failure):
+            failures.append(result)
+            on_failure(result)
         else:
-            transcripts.append(transcript)
-            on_transcript(transcript)
+            transcripts.append(result)
+            on_transcript(result)
     return Transcription(tuple(transcripts), tuple(failures))
 
 
