@@ -61,17 +61,25 @@ def load_audio(
 
 
 def read_blocks(
-    source: Source, *, sample_rate: int = 16_000, offset: float = 0.0, duration: float | None = None
+    source: Source,
+    *,
+    sample_rate: int = 16_000,
+    offset: float = 0.0,
+    duration: float | None = None,
+    name: str | None = None,
 ) -> Iterator[np.ndarray]:
     """The samples of `load_audio` in blocks (N_i,) of some seconds, in memory that no header can ask for.
 
     One file may break in its middle: then the blocks before have been given, and the error comes in the place of the
     next.
 
+    Args:
+        name: how errors call the source
+
     Raises:
         InputError: as `load_audio`
     """
-    name = name_of(source)
+    name = name or name_of(source)
     if offset < 0 or (duration is not None and not duration > 0):
         raise InputError(f"{name}: offset {offset} s must be 0 or more, duration {duration} s positive")
     with openable(source, name) as place, decoded(place, name, offset, duration) as sound:

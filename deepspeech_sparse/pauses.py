@@ -83,7 +83,7 @@ def loudness(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 def place_to_cut(samples: np.ndarray, sample_rate: int, config: CuttingConfig) -> int | None:
     """The middle of the longest pause in the window, the last of equals; None where nobody pauses."""
     levels = loudness(samples, sample_rate)
-    quiet, loud = np.percentile(levels, [5, 95])
+    quiet, loud = np.percentile(levels, [5, 98])
     if loud - quiet < FLAT:  # steady: nothing is cut in two
         return round(config.longest * sample_rate)
     below = levels < quiet + 0.35 * (loud - quiet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .audio import check_samples, load_audio, name_of, resample
+from .audio import check_samples, load_audio, name_of, read_blocks, resample
 from .decoder_config import DecoderConfig
 from .decoding import Hypothesis, decoder_of
 from .decoding.alignment import mean_confidence, words_of
@@ -19,10 +20,13 @@ from .engine.products import threads_of_torch
 from .errors import InputError
 from .features import pad
 from .inference import Engine, checked_threads, network_to_run
+from .joining import Stretch
 from .model_file import Model, StoredModel
 from .models import model_name, opened_model
+from .pooling import Sound, no_one, transcribe_pooled
+from .sources import Excerpt
 from .text import normalise
-from .transcript import Segment, Transcript
+from .transcript import Failure, Segment, Transcript
 
 # Mean confidence of a text that is not said. On AN4 dev, with both released models, 5 of 208 right texts lie below it
 # and 597 of 604 texts of other utterances.
@@ -100,7 +104,9 @@ class Recognizer:
     def transcribe(
         self, source: str | Path | bytes | BinaryIO | np.ndarray, *, sample_rate: int | None = None
     ) -> Transcript:
-        """The text in a recording, and when its words were said.
+        """The text in a recording, and when its words were said; of hours too, in constant memory.
+
+        A recording longer than `CuttingConfig.whole` is cut at pauses, and each piece becomes a segment.
 
         Args:
             source: audio file, its bytes, a binary stream, or samples of shape (N,) or (N, channels)
@@ -109,17 +115,65 @@ class Recognizer:
         Raises:
             InputError: audio that cannot be read or holds nothing, samples without their rate
         """
-        started = time.perf_counter()
+        [result] = transcribe_pooled(self, [self.sound_of(source, sample_rate)])
+        if isinstance(result, Transcript):
+            return result
+        raise result.reason
+
+    def transcribe_many(
+        self, sources: Iterable[Excerpt | str | Path | bytes | BinaryIO], *, on_audio: Callable[[float], None] = no_one
+    ) -> Iterator[Transcript | Failure]:
+        """What is said in many recordings, in their order, each as soon as it is known.
+
+        Pieces of several recordings are heard together, batched by length; what cannot be read becomes a Failure, and
+        the rest is done.
+
+        Args:
+            on_audio: called with the seconds of audio that have been heard, now and then
+        """
+        for result in transcribe_pooled(self, (self.sound_of(source, None) for source in sources), on_audio):
+            yield result if isinstance(result, Transcript) else Failure(result.source, str(result.reason))
+
+    def sound_of(self, source: Excerpt | str | Path | bytes | BinaryIO | np.ndarray, sample_rate: int | None) -> Sound:
+        """What a user gave, not yet read.
+
+        Raises:
+            InputError: neither encoded audio nor samples with their rate
+        """
+        if isinstance(source, Excerpt):
+            return Sound(source.name, source.blocks(self.sample_rate))
+        if isinstance(source, (str, Path, bytes)) or hasattr(source, "read"):
+            name = name_of(source)
+            if sample_rate is None:
+                return Sound(name, read_blocks(source, sample_rate=self.sample_rate))
         samples, duration, name = self.read(source, sample_rate)
-        [log_probs] = self.log_probs([samples])
-        [[best, *_]] = self.hypotheses([log_probs])
+        return Sound(name, iter([samples]), duration)
+
+    def heard(
+        self, stretch: Stretch, name: str, duration: float, *, alone: bool
+    ) -> tuple[Segment | None, float | None]:
+        """A stretch of a recording of `duration` s so far -> what was said in it, if anything, and the LM's score.
+
+        Args:
+            name: of the recording
+            alone: the stretch is all of the recording
+        """
+        [[best, *_]] = self.hypotheses([stretch.log_probs])
+        if not best.text:
+            return None, best.lm_score
+        start = stretch.start * self.seconds_per_frame
+        end = duration if alone else min(start + len(stretch.log_probs) * self.seconds_per_frame, duration)
         try:
-            segments = self.segments(best.text, log_probs, duration)
+            words = words_of(stretch.log_probs, best.text, self.alphabet, self.seconds_per_frame, start, duration=end)
         except InputError as error:  # the text is worth more than its times
             log.warning("%s: no word times: %s", name, error)
-            segments = (Segment(best.text, 0.0, duration, ()),)
-        seconds = time.perf_counter() - started
-        return Transcript(best.text, segments, duration, seconds, self.name, name, best.lm_score)
+            words = ()
+        return Segment(best.text, start, end, words), best.lm_score
+
+    @property
+    def step(self) -> int:
+        """Samples from one output frame to the next."""
+        return self.config.features.hop_samples * self.config.network.time_stride
 
     def align(
         self, source: str | Path | bytes | BinaryIO | np.ndarray, text: str, *, sample_rate: int | None = None
