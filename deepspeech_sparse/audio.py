@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 import shutil
+import struct
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -25,9 +27,9 @@ from .errors import InputError
 log = logging.getLogger(__name__)
 
 Source = str | Path | bytes | BinaryIO
-BLOCK_SECONDS = 10  # read at once
-BLOCK_SAMPLES = 1 << 22  # at most, all channels together
-LOWEST_RATE, HIGHEST_RATE = 1000, 800_000  # Hz
+
+BLOCK = 1 << 17  # samples of all channels together that are decoded at once
+LOWEST_RATE, HIGHEST_RATE = 1000, 1_000_000  # Hz
 MOST_CHANNELS = 64
 
 
@@ -59,76 +61,34 @@ def load_audio(
 
 
 def read_blocks(
-    source: Source, *, sample_rate: int = 16_000, offset: float = 0.0, duration: float | None = None
+    source: Source,
+    *,
+    sample_rate: int = 16_000,
+    offset: float = 0.0,
+    duration: float | None = None,
+    name: str | None = None,
 ) -> Iterator[np.ndarray]:
-    """The same in blocks of some seconds (N_i,), so that memory depends on none of what a header says.
+    """The samples of `load_audio` in blocks (N_i,) of some seconds, in memory that no header can ask for.
+
+    One file may break in its middle: then the blocks before have been given, and the error comes in the place of the
+    next.
+
+    Args:
+        name: how errors call the source
 
     Raises:
-        InputError: as `load_audio`; what is wrong further on is found when it is reached
+        InputError: as `load_audio`
     """
-    name = name_of(source)
+    name = name or name_of(source)
     if offset < 0 or (duration is not None and not duration > 0):
         raise InputError(f"{name}: offset {offset} s must be 0 or more, duration {duration} s positive")
-    source = openable(source, name)
-    try:
-        file = soundfile.SoundFile(source)
-    except soundfile.LibsndfileError as error:
-        samples, rate = read_with_ffmpeg(source, name, offset, duration, str(error))
-        yield from converted(iter([samples]), name, rate, sample_rate)
-        return
-    with file:
-        refuse_odd_format(name, file.samplerate, file.channels)
-        yield from converted(read_file(file, name, offset, duration), name, file.samplerate, sample_rate)
-
-
-def read_file(file: soundfile.SoundFile, name: str, offset: float, duration: float | None) -> Iterator[np.ndarray]:
-    """Blocks (N_i, channels) at the file's own rate, at least one."""
-    rate = file.samplerate
-    start = round(offset * rate)
-    if start >= file.frames:
-        problem = "holds no samples (0 seconds)" if not file.frames else f"ends before offset {offset} s"
-        raise InputError(f"{name}: {problem}; remove it or record it again")
-    left = math.inf if duration is None else round(duration * rate)
-    size = max(1, min(BLOCK_SECONDS * rate, BLOCK_SAMPLES // file.channels))
-    read = 0
-    try:
-        if start:
-            file.seek(start)
-        while left:
-            block = file.read(int(min(size, left)), "float32", always_2d=True)
-            if not len(block):
-                break
-            left -= len(block)
-            read += len(block)
-            yield block
-    except soundfile.LibsndfileError as error:
-        place = f"after {offset + read / rate:.1f} s"
-        raise InputError(f"{name}: damaged {place} ({str(error).strip()}); mend it or cut it there") from error
-    if not read:
-        raise InputError(f"{name}: holds no samples, whatever its header says; remove it or record it again")
-
-
-def converted(blocks: Iterator[np.ndarray], name: str, rate: int, sample_rate: int) -> Iterator[np.ndarray]:
-    """Blocks (N_i, channels) at `rate` -> (N_j,) mono at `sample_rate`, as if they were one."""
-    resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32") if rate != sample_rate else None
-    said = False
-    for block in blocks:
-        if not said and (block.shape[1] > 1 or resampler):
-            channels = f"{block.shape[1]} channel{'s' * (block.shape[1] > 1)}"
-            log.info("%s: %d Hz, %s -> %d Hz mono", name, rate, channels, sample_rate)
-            said = True
-        mono = check_samples(block, name)
-        yield resampler.resample_chunk(mono) if resampler else mono
-    if resampler:
-        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-
-
-def refuse_odd_format(name: str, rate: int, channels: int) -> None:
-    """InputError for what no recording has and a damaged header may say."""
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE or channels > MOST_CHANNELS:
-        raise InputError(
-            f"{name}: {rate} Hz and {channels} channels are not those of a recording; its header may be damaged"
-        )
+    with openable(source, name) as place, decoded(place, name, offset, duration) as sound:
+        if sound.channels > 1 or sound.sample_rate != sample_rate:
+            plural = "s" * (sound.channels > 1)
+            log.info(
+                "%s: %d Hz, %d channel%s -> %d Hz mono", name, sound.sample_rate, sound.channels, plural, sample_rate
+            )
+        yield from resampled(mono(sound, name, offset), sound.sample_rate, sample_rate)
 
 
 def name_of(source: Source) -> str:
@@ -138,46 +98,170 @@ def name_of(source: Source) -> str:
     return f"{len(source)} bytes of audio" if isinstance(source, bytes) else str(getattr(source, "name", "stream"))
 
 
-def openable(source: Source, name: str) -> str | BinaryIO:
-    """A path that exists and is a file with content, or a seekable stream."""
+@dataclass(frozen=True)
+class Sound:
+    """A recording while it is decoded."""
+
+    sample_rate: int  # Hz
+    channels: int
+    blocks: Iterator[np.ndarray]  # (N_i, channels) float32, none empty
+
+
+def mono(sound: Sound, name: str, offset: float = 0.0) -> Iterator[np.ndarray]:
+    """Channels averaged; InputError with the time of the first sample that is no number, and where there is none."""
+    done = 0
+    for block in sound.blocks:
+        bad = ~np.isfinite(block).all(axis=1)
+        if bad.any():
+            time = offset + (done + int(bad.argmax())) / sound.sample_rate
+            raise InputError(f"{name}: samples from {time:.3f} s on are NaN or infinite; export the audio again")
+        done += len(block)
+        yield np.ascontiguousarray(block.mean(axis=1), dtype=np.float32)
+    if not done:
+        raise InputError(f"{name}: holds no samples (0 seconds); remove it or record it again")
+
+
+def resampled(blocks: Iterable[np.ndarray], from_rate: int, to_rate: int) -> Iterator[np.ndarray]:
+    """Blocks at another rate; bit for bit what `resample` makes of them in one piece."""
+    if from_rate == to_rate:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")
+    for block in blocks:
+        if len(converted := stream.resample_chunk(block)):
+            yield converted
+    if len(converted := stream.resample_chunk(np.zeros(0, np.float32), last=True)):
+        yield converted
+
+
+@contextmanager
+def openable(source: Source, name: str) -> Iterator[str | BinaryIO]:
+    """A path that exists and is a file with content, or a seekable stream; one that is not waits on disk."""
     if isinstance(source, bytes):
         source = io.BytesIO(source)
     if not isinstance(source, (str, Path)):
-        return source if source.seekable() else io.BytesIO(source.read())
-    path = Path(source)
-    if path.is_dir():
-        raise InputError(f"{name}: is a folder; give an audio file")
-    if not path.exists():
-        raise InputError(f"{name}: no such file")
-    if path.stat().st_size == 0:
-        raise InputError(f"{name}: the file is empty (0 bytes)")
-    return str(path)
+        if source.seekable():
+            yield source
+            return
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(source, copy)
+            copy.seek(0)
+            yield copy
+        return
+    try:
+        path = Path(source)
+        if path.is_dir():
+            raise InputError(f"{name}: is a folder; give an audio file")
+        if not path.exists():
+            raise InputError(f"{name}: no such file")
+        if not path.is_file():
+            raise InputError(f"{name}: is no regular file; give `-` and pipe it in")
+        if path.stat().st_size == 0:
+            raise InputError(f"{name}: the file is empty (0 bytes)")
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{name!r}: cannot be opened ({error})") from error
+    yield str(path)
 
 
-def read_with_ffmpeg(
-    source: str | BinaryIO, name: str, offset: float, duration: float | None, reason: str
-) -> tuple[np.ndarray, int]:
-    """What libsndfile refused, decoded by ffmpeg to WAV on a pipe."""
+@contextmanager
+def decoded(place: str | BinaryIO, name: str, offset: float, duration: float | None) -> Iterator[Sound]:
+    """What libsndfile reads, or else ffmpeg."""
+    try:
+        file = soundfile.SoundFile(place)
+    except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:  # TypeError: .raw wants a rate
+        with decoded_by_ffmpeg(place, name, offset, duration, str(error)) as sound:
+            yield sound
+        return
+    with file:
+        refuse_absurd(file.samplerate, file.channels, name)
+        start = round(offset * file.samplerate)
+        try:
+            if start and (start >= file.frames or file.seek(start) != start):
+                raise InputError(f"{name}: ends before offset {offset} s; remove it or record it again")
+        except (soundfile.LibsndfileError, OverflowError) as error:
+            raise InputError(f"{name}: offset {offset} s cannot be reached ({error}); it may be cut off") from error
+        frames = None if duration is None else round(duration * file.samplerate)
+        yield Sound(file.samplerate, file.channels, blocks_of(file, frames, name))
+
+
+def refuse_absurd(sample_rate: int, channels: int, name: str) -> None:
+    """InputError for what no recording has: a damaged header must not cost hours and gigabytes."""
+    if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
+        raise InputError(
+            f"{name}: says it has {sample_rate} Hz, outside {LOWEST_RATE} to {HIGHEST_RATE}; its header is damaged"
+        )
+    if channels > MOST_CHANNELS:
+        raise InputError(f"{name}: says it has {channels} channels, more than {MOST_CHANNELS}; mix it down")
+
+
+def blocks_of(file: soundfile.SoundFile, frames: int | None, name: str) -> Iterator[np.ndarray]:
+    """(N, channels) float32 up to `frames` or where the file really ends, whatever its header says."""
+    size, done = max(1, BLOCK // file.channels), 0
+    while frames is None or done < frames:
+        try:
+            block = file.read(size if frames is None else min(size, frames - done), "float32", always_2d=True)
+        except (soundfile.LibsndfileError, OSError) as error:
+            time = done / file.samplerate
+            raise InputError(f"{name}: breaks off after {time:.3f} s ({str(error).strip()}); it is damaged") from error
+        if not len(block):
+            return
+        done += len(block)
+        yield block
+
+
+@contextmanager
+def decoded_by_ffmpeg(
+    place: str | BinaryIO, name: str, offset: float, duration: float | None, reason: str
+) -> Iterator[Sound]:
+    """What libsndfile refused, decoded by ffmpeg to AU on a pipe: a header of six numbers, then the samples."""
     program = shutil.which("ffmpeg")
     if program is None:
         raise InputError(
             f"{name}: not audio that libsndfile reads ({reason.strip()}). If it plays elsewhere, install ffmpeg, "
             "which is then used by itself, or convert it to WAV or FLAC"
         )
-    stream = None if isinstance(source, str) else source
-    if stream is not None:
-        stream.seek(0)
-    limit = [] if duration is None else ["-t", str(duration)]
-    command = [program, "-v", "error", "-nostdin", "-ss", str(offset)] if stream is None else [program, "-v", "error"]
-    command += ["-i", source if stream is None else "pipe:0", *limit, "-f", "wav", "-c:a", "pcm_f32le", "pipe:1"]
-    done = subprocess.run(command, input=stream and stream.read(), capture_output=True, check=False)
-    if done.returncode or not done.stdout:
-        words = done.stderr.decode(errors="replace").strip().splitlines()
-        raise InputError(
-            f"{name}: neither libsndfile nor ffmpeg can read it ({words[-1] if words else reason}); it may be corrupt"
-        )
-    # A WAV on a pipe has no true length in its header; soundfile reads to the end.
-    return soundfile.read(io.BytesIO(done.stdout), dtype="float32", always_2d=True)
+    with ExitStack() as stack:
+        if not isinstance(place, str):  # ffmpeg seeks in files, not in pipes
+            place.seek(0)
+            copy = stack.enter_context(tempfile.NamedTemporaryFile())
+            shutil.copyfileobj(place, copy)
+            copy.flush()
+            place = copy.name
+        complaints = stack.enter_context(tempfile.TemporaryFile())
+        # A playlist must not make it fetch other files from the net.
+        command = [program, "-v", "error", "-nostdin", "-protocol_whitelist", "file,pipe", "-ss", str(offset)]
+        command += ["-i", f"file:{place}", *([] if duration is None else ["-t", str(duration)])]
+        command += ["-map", "a:0", "-f", "au", "-c:a", "pcm_f32be", "pipe:1"]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints)
+        try:
+            header = process.stdout.read(24)
+            magic, begin, _, _, rate, channels = struct.unpack(">4s5I", header) if len(header) == 24 else (b"",) * 6
+            if magic != b".snd":
+                process.wait()
+                complaints.seek(0)
+                words = complaints.read(1 << 16).decode(errors="replace").strip().splitlines()
+                raise InputError(
+                    f"{name}: neither libsndfile nor ffmpeg can read it ({words[-1] if words else reason}); "
+                    "it may be corrupt"
+                )
+            refuse_absurd(rate, channels, name)
+            process.stdout.read(begin - 24)
+            yield Sound(rate, channels, blocks_of_pipe(process.stdout, channels))
+        finally:
+            process.stdout.close()
+            process.kill()
+            process.wait()
+
+
+def blocks_of_pipe(pipe: BinaryIO, channels: int) -> Iterator[np.ndarray]:
+    """(N, channels) float32 of big-endian floats; an incomplete last frame is dropped."""
+    width = 4 * channels
+    while content := pipe.read(width * max(1, BLOCK // channels)):
+        frames = len(content) // width
+        if frames:
+            yield np.frombuffer(content, ">f4", frames * channels).reshape(frames, channels).astype(np.float32)
 
 
 def check_samples(samples: np.ndarray, name: str = "array") -> np.ndarray:
@@ -219,12 +303,13 @@ def probe_audio(path: str | Path) -> AudioInfo:
     Raises:
         InputError: as `load_audio`
     """
-    source = openable(path, str(path))
-    try:
-        info = soundfile.info(source)
-    except soundfile.LibsndfileError as error:
-        samples, rate = read_with_ffmpeg(source, str(path), 0.0, None, str(error))
-        return AudioInfo(rate, samples.shape[1], len(samples) / rate, "decoded by ffmpeg")
+    with openable(path, str(path)) as place:
+        try:
+            info = soundfile.info(place)
+        except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
+            with decoded_by_ffmpeg(place, str(path), 0.0, None, str(error)) as sound:
+                frames = sum(map(len, sound.blocks))
+                return AudioInfo(sound.sample_rate, sound.channels, frames / sound.sample_rate, "decoded by ffmpeg")
     if not info.frames:
         raise InputError(f"{path}: holds no samples (0 seconds); remove it or record it again")
     return AudioInfo(info.samplerate, info.channels, info.frames / info.samplerate, f"{info.format} {info.subtype}")

@@ -25,6 +25,7 @@ from .model_file import Model, StoredModel
 from .models import model_name, opened_model
 from .phrases import PhraseFinder
 from .recordings import Pool, Recording, Waiting
+from .sources import Excerpt
 from .text import normalise
 from .transcript import Failure, Segment, Transcript
 
@@ -32,7 +33,7 @@ from .transcript import Failure, Segment, Transcript
 # and 597 of 604 texts of other utterances.
 UNLIKELY = 0.05
 
-Recordable = Source | np.ndarray
+Recordable = Source | Excerpt | np.ndarray
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class Recognizer:
         """The text in a recording, and when its words were said.
 
         Args:
-            source: audio file, its bytes, a binary stream, or samples of shape (N,) or (N, channels)
+            source: audio file, its bytes, a binary stream, an `Excerpt`, or samples of shape (N,) or (N, channels)
             sample_rate: of samples, Hz; files know their own
 
         Raises:
@@ -124,7 +125,7 @@ class Recognizer:
         sources: Iterable[Recordable],
         *,
         sample_rate: int | None = None,
-        on_progress: Callable[[float], None] = lambda seconds: None,
+        on_audio: Callable[[float], None] = lambda seconds: None,
     ) -> Iterator[Transcript | Failure]:
         """The texts in many recordings, each as soon as it and those before it are done.
 
@@ -133,7 +134,7 @@ class Recognizer:
 
         Args:
             sources, sample_rate: each as of `transcribe`
-            on_progress: told how many more seconds of audio were read
+            on_audio: told how many more seconds of audio were read, now and then
 
         Returns:
             for each source, in order, its transcript, or why there is none
@@ -143,7 +144,7 @@ class Recognizer:
         for source in sources:
             recording = Recording(source_name(source))
             queue.append(recording)
-            self.read_into(pool, recording, source, sample_rate, on_progress)
+            self.read_into(pool, recording, source, sample_rate, on_audio)
             while queue and queue[0].done:
                 yield queue.popleft().result(self.name)
         pool.empty()
@@ -155,7 +156,7 @@ class Recognizer:
         recording: Recording,
         source: Recordable,
         sample_rate: int | None,
-        on_progress: Callable[[float], None],
+        on_audio: Callable[[float], None],
     ) -> None:
         """All phrases of a source into the pool; what goes wrong into the recording."""
 
@@ -163,7 +164,7 @@ class Recognizer:
             for block in blocks:
                 seconds = len(block) / self.sample_rate
                 recording.duration += seconds
-                on_progress(seconds)
+                on_audio(seconds)
                 yield block
 
         started = time.perf_counter()
@@ -264,6 +265,9 @@ class Recognizer:
         if isinstance(source, np.ndarray):
             yield self.samples_of(source, sample_rate, name)
             return
+        if isinstance(source, Excerpt):
+            yield from source.blocks(self.sample_rate)
+            return
         if not isinstance(source, (str, Path, bytes)) and not hasattr(source, "read"):
             raise InputError(f"{name}: give a path, bytes, a binary stream or a numpy array")
         if sample_rate is not None:
@@ -329,5 +333,7 @@ def source_name(source: Any) -> str:
     """How errors and transcripts call what a user gave."""
     if isinstance(source, np.ndarray):
         return f"array of shape {source.shape}"
+    if isinstance(source, Excerpt):
+        return source.name
     known = isinstance(source, (str, Path, bytes)) or hasattr(source, "read")
     return name_of(source) if known else type(source).__name__

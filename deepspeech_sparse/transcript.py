@@ -131,6 +131,14 @@ class Transcript:
         )
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A recording that could not be transcribed."""
+
+    source: str
+    error: str  # names the file, what is wrong and the remedy
+
+
 def real_time_factor(seconds: float, duration: float) -> float:
     """Seconds taken per second of audio, 0 for no audio."""
     return seconds / duration if duration else 0.0
@@ -168,11 +176,3 @@ def stretch_of(values: Any, name: str) -> tuple[float, float]:
     if end < start:
         raise InputError(f"{name}: ends at {end:g} s, before it begins at {start:g} s")
     return start, end
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A recording that could not be transcribed."""
-
-    source: str
-    error: str  # names the file, what is wrong and the remedy

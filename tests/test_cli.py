@@ -112,10 +112,10 @@ def test_a_second_run_in_the_same_folder_is_refused(model, recipe, capsys):
 
 
 def test_transcribe_does_the_good_files_and_names_the_broken(model, tones, tmp_path, capsys):
-    good = read_manifest(tones["dev"])[0].audio
+    good, other = (utterance.audio for utterance in read_manifest(tones["dev"])[:2])
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"RIFF nonsense")
-    assert main(["transcribe", str(model), str(broken), str(good), str(good), "--format", "json"]) == 1
+    assert main(["transcribe", str(model), str(broken), str(good), str(other), str(good), "--format", "json"]) == 1
     out, errors = capsys.readouterr()
     lines = [json.loads(line) for line in out.splitlines()]
     assert len(lines) == 2 and all("text" in line for line in lines)

@@ -169,7 +169,7 @@ def test_results_come_in_order_and_failures_in_their_place(model, tmp_path):
     recognizer = Recognizer.load(model)
     progress = []
     sources = [speech(40), b"no audio", speech(2), [1.0], speech(33)]
-    results = list(recognizer.transcribe_many(sources, sample_rate=RATE, on_progress=progress.append))
+    results = list(recognizer.transcribe_many(sources, sample_rate=RATE, on_audio=progress.append))
     assert [isinstance(result, Failure) for result in results] == [False, True, False, True, False]
     assert sum(progress) == 75
     assert results[1].source == "8 bytes of audio" and results[3].error.startswith("list: give a path")

@@ -231,6 +231,8 @@ def transcribe(
     *,
     format: Literal["txt", "srt", "vtt", "tsv", "json", "all"] = "txt",
     out: Path | None = None,
+    skip_existing: bool = False,
+    allow_urls: bool = False,
     engine: Literal["native", "torch"] = "native",
     threads: int | None = None,
     decoder: DecoderConfig = DecoderConfig(),
@@ -239,11 +241,14 @@ def transcribe(
 
     Args:
         model: .safetensors file, run folder or checkpoint
-        files: audio files of any format, rate and channel count
+        files: audio files of any format, rate, channel count and length; folders, searched to the bottom; globs such as
+            "calls/**/*.wav"; manifests (.jsonl), their offsets and durations honoured; - for encoded audio on stdin
         format: txt, one line per file; srt or vtt, subtitles; tsv, segments with start and end in ms; json, one object
             per line, with times and confidence of words; all, a file of each
         out: write NAME.FORMAT into this folder, without the suffix of the audio file; inputs that would share a name
             keep their suffix, and folders that tell them apart
+        skip_existing: leave out recordings whose results are all in the folder of --out
+        allow_urls: also fetch http:// and https:// addresses among the files, at most 4 GiB each
         engine: native, the sparse engine, or torch with all zeros; both give the same texts. Conformer and Wav2Letter
             always run in torch
         threads: how many work at the same time, 1 to 1024; by default one per core, or what OMP_NUM_THREADS says
@@ -251,7 +256,17 @@ def transcribe(
     """
     from ..transcription import transcribe_files
 
-    return transcribe_files(model, files, format=format, out=out, engine=engine, threads=threads, decoder=decoder)
+    return transcribe_files(
+        model,
+        files,
+        format=format,
+        out=out,
+        skip_existing=skip_existing,
+        allow_urls=allow_urls,
+        engine=engine,
+        threads=threads,
+        decoder=decoder,
+    )
 
 
 def align(
