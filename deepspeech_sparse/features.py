@@ -135,10 +135,14 @@ class FrontEnd(nn.Module):
             pad_mode="constant",
             return_complex=True,
         )
-        power = spectrum.abs().square().transpose(1, 2)  # (B, T, bins of the transform)
+        return self.log_power(spectrum), self.frames(lengths)
+
+    def log_power(self, spectrum: Tensor) -> Tensor:
+        """Complex spectrum (B, bins of the transform, T) -> (B, T, F)."""
+        power = spectrum.abs().square().transpose(1, 2)
         if self.config.kind == "log_mel":
             power = power @ self.mels
-        return torch.log(power + FLOOR), self.frames(lengths)
+        return torch.log(power + FLOOR)
 
     @torch.no_grad()
     def fit(self, utterances: Iterable[Tensor]) -> None:

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from .audio import Source, check_samples, name_of, read_blocks, resample
 from .decoder_config import DecoderConfig
-from .decoding import Hypothesis, decoder_of
+from .decoding import GreedyDecoder, Hypothesis, decoder_of
 from .decoding.alignment import mean_confidence, words_of
+from .engine.network import SparseNetwork
 from .engine.products import threads_of_torch
 from .errors import InputError
 from .features import pad
@@ -26,6 +27,7 @@ from .models import model_name, opened_model
 from .phrases import PhraseFinder
 from .recordings import Pool, Recording, Waiting
 from .sources import Excerpt
+from .streaming import Stream, refuse_what_cannot_stream
 from .text import normalise
 from .transcript import Failure, Segment, Transcript
 
@@ -149,6 +151,19 @@ class Recognizer:
                 yield queue.popleft().result(self.name)
         pool.empty()
         yield from (recording.result(self.name) for recording in queue)
+
+    def stream(self) -> Stream:
+        """Live recognition with a model that can: chunks of samples in, text out, see `streaming.py`.
+
+        Raises:
+            InputError: a model, an engine or a decoder that cannot
+        """
+        refuse_what_cannot_stream(self.config)
+        if not isinstance(self.network, SparseNetwork):
+            raise InputError("stream: live recognition runs in the sparse engine; leave --engine torch out")
+        if not isinstance(self.decoder, GreedyDecoder):
+            raise InputError("stream: live recognition decodes greedily; leave --decoder out")
+        return Stream(self.config, self.front_end, self.network, self.alphabet)
 
     def read_into(
         self,

@@ -58,7 +58,8 @@ void construct(Layer* self, const std::string& cell, bool sum, nb::list parts) {
     new (self) Layer{sparse::Recurrence(cell_of(cell), sum, std::move(directions)), std::move(matrices)};
 }
 
-void run(const Layer& self, Input x, VectorArgument<int64_t> counts, Result y, int threads) {
+// None for a state begins with zeros; another one is that of one utterance in one direction, and goes on.
+void run(const Layer& self, Input x, VectorArgument<int64_t> counts, Result y, int threads, Result state) {
     const sparse::Recurrence& recurrence = self.recurrence;
     if (x.ndim() != 2 || y.ndim() != 2 || int64_t(x.shape(1)) != recurrence.features() ||
         int64_t(y.shape(1)) != recurrence.outputs() || x.shape(0) != y.shape(0)) {
@@ -70,8 +71,15 @@ void run(const Layer& self, Input x, VectorArgument<int64_t> counts, Result y, i
     // A copy: another Python thread could change them between the check and the end.
     const std::vector<int64_t> checked(counts.data(), counts.data() + counts.size());
     sparse::check_counts(checked.data(), int64_t(checked.size()), int64_t(x.shape(0)));
+    const bool goes_on = state.is_valid();
+    if (goes_on && (recurrence.directions() != 1 || (!checked.empty() && checked[0] != 1) || state.ndim() != 1 ||
+                    int64_t(state.shape(0)) != recurrence.states())) {
+        throw nb::value_error(("a state " + shape_of(state) + ": one utterance in one direction, with " +
+                               std::to_string(recurrence.states()) + " numbers, can go on").c_str());
+    }
     nb::gil_scoped_release released;
-    recurrence.run(sparse::active(), x.data(), checked.data(), int64_t(checked.size()), y.data(), threads);
+    recurrence.run(sparse::active(), x.data(), checked.data(), int64_t(checked.size()), y.data(), threads,
+                   goes_on ? state.data() : nullptr);
 }
 
 }  // namespace
@@ -79,5 +87,6 @@ void run(const Layer& self, Input x, VectorArgument<int64_t> counts, Result y, i
 void bind_recurrence(nb::module_& m) {
     nb::class_<Layer>(m, "Recurrence")
         .def("__init__", &construct, "cell"_a, "sum"_a, "directions"_a)
-        .def("run", &run, "x"_a.noconvert(), "counts"_a.noconvert(), "y"_a.noconvert(), "threads"_a);
+        .def("run", &run, "x"_a.noconvert(), "counts"_a.noconvert(), "y"_a.noconvert(), "threads"_a,
+             "state"_a.noconvert().none() = nb::none());
 }

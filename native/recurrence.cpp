@@ -32,6 +32,18 @@ public:
         scratch_.assign(members, Array<float>(direction.input->scratch_size()));
     }
 
+    // The only utterance goes on from where it was: H units, and those of an LSTM's memory.
+    void set_state(const float* state) {
+        std::copy(state, state + hidden_, state_.data());
+        if (!memory_.empty()) std::copy(state + hidden_, state + 2 * hidden_, memory_.data());
+        write_panel(0, Matrix::width_for(1), 1, 0, hidden_);
+    }
+
+    void get_state(float* state) const {
+        std::copy(state_.begin(), state_.end(), state);
+        std::copy(memory_.begin(), memory_.end(), state + hidden_);
+    }
+
     // What member `member` does. x (frames, F), y (frames, stride) of which this direction fills the first H columns.
     void go(int member, const float* x, float* y, int64_t stride) {
         const int64_t features = weights_.input->columns();
@@ -192,7 +204,7 @@ Recurrence::Recurrence(Cell cell, bool sum, std::vector<Direction> directions)
 }
 
 void Recurrence::run(const Kernels& kernels, const float* x, const int64_t* counts, int64_t times, float* y,
-                     int threads) const {
+                     int threads, float* state) const {
     if (times == 0) return;
     int64_t frames = 0;
     for (int64_t t = 0; t < times; ++t) frames += counts[t];
@@ -206,6 +218,7 @@ void Recurrence::run(const Kernels& kernels, const float* x, const int64_t* coun
         walks.emplace_back(cell_, directions_[d], kernels, counts, times, d == 1, members);
     }
     if (directions == 2 && sum_) second.resize(frames * stride);
+    if (state) walks[0].set_state(state);
     const auto go = [&](int d, int member) {
         const bool aside = d == 1 && sum_;
         walks[d].go(member, x, aside ? second.data() : y + d * hidden(), stride);
@@ -215,6 +228,7 @@ void Recurrence::run(const Kernels& kernels, const float* x, const int64_t* coun
     } else {
         in_parallel(directions * members, [&](int part) { go(part % directions, part / directions); });
     }
+    if (state) walks[0].get_state(state);
     if (!second.empty()) {
         for (int64_t i = 0; i < frames * stride; ++i) y[i] += second[i];
     }

@@ -27,11 +27,15 @@ public:
 
     // Utterances packed by time, longest first: `counts[t]` of them have a frame t, and never more than at t - 1. x has
     // the features of all frames of time 0, then those of time 1, ...: (sum of counts, F), y (sum of counts, outputs()).
-    // Both directions side by side in y, or their sum.
-    void run(const Kernels& kernels, const float* x, const int64_t* counts, int64_t times, float* y, int threads) const;
+    // Both directions side by side in y, or their sum. One utterance in one direction may go on from `state`, its H units
+    // and for an LSTM the H of its memory, which becomes the one after the last frame; null begins with zeros.
+    void run(const Kernels& kernels, const float* x, const int64_t* counts, int64_t times, float* y, int threads,
+             float* state = nullptr) const;
 
     int64_t features() const { return directions_[0].input->columns(); }
     int64_t hidden() const { return directions_[0].recurrent->columns(); }
+    int64_t states() const { return hidden() * (cell_ == Cell::kLstm ? 2 : 1); }
+    int64_t directions() const { return int64_t(directions_.size()); }
     int64_t outputs() const { return hidden() * (sum_ ? 1 : int64_t(directions_.size())); }
 
 private:

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -18,11 +19,14 @@ from .verbs import VERBS
 PROGRAM = "deepspeech-sparse"
 
 
-def verb_parser(verb: str, settings: dict | None = None, *, helping: bool = False) -> ArgumentParser:
+def verb_parser(
+    verb: str, settings: dict | None = None, *, helping: bool = False, arguments: Sequence[str] = ()
+) -> ArgumentParser:
     """The parser of a verb: what is keyword-only is a flag, the rest is positional, all from its signature.
 
     Args:
         settings: of a verb with a config: what is known of it, which decides what its flags are; none leaves them out
+        arguments: of the command line, which decide whether files may be left out
         helping: with the flags of a decoder, which are otherwise read by `split_decoder`
     """
     function = VERBS[verb]
@@ -42,7 +46,9 @@ def verb_parser(verb: str, settings: dict | None = None, *, helping: bool = Fals
                 parser.add_argument("--config", help=helps[parameter.name])
                 add_flags(parser, RunConfig, settings)
         elif parameter.annotation == list[Path]:
-            parser.add_argument(parameter.name, nargs="+", type=Path, help=helps[parameter.name])
+            # Not always "*": argparse would then take no files that stand behind a flag.
+            few = "*" if parameter.default is not parameter.empty and "--microphone" in arguments else "+"
+            parser.add_argument(parameter.name, nargs=few, type=Path, help=helps[parameter.name])
         elif parameter.default is not parameter.empty:
             parser.add_argument(
                 parameter.name,
@@ -77,7 +83,7 @@ def call_verb(verb: str, arguments: list[str]) -> int:
     if "decoder" in parameters:
         decoder, rest = split_decoder(rest)
     helping = any(word in ("-h", "--help") or word.endswith(".help") for word in rest)
-    parser = verb_parser(verb, settings if helping else None, helping=helping)
+    parser = verb_parser(verb, settings if helping else None, helping=helping, arguments=rest)
     try:
         values = parser.instantiate(parser.parse_args(rest)).as_dict()  # vars() would mangle the name of `values`
     except ArgumentError as error:

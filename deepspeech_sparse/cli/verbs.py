@@ -227,17 +227,20 @@ def forecast(
 
 def transcribe(
     model: Path,
-    files: list[Path],
+    files: list[Path] = (),
     *,
     format: Literal["txt", "srt", "vtt", "tsv", "json", "all"] = "txt",
     out: Path | None = None,
     skip_existing: bool = False,
     allow_urls: bool = False,
+    pcm: int | None = None,
+    microphone: bool = False,
+    device: int | None = None,
     engine: Literal["native", "torch"] = "native",
     threads: int | None = None,
     decoder: DecoderConfig = DecoderConfig(),
 ) -> int:
-    """Write what is said in audio files to stdout or into a folder; exit code 1 if any file could not be read.
+    """Write what is said in audio files, or live, to stdout or into a folder; exit code 1 if any file was no audio.
 
     Args:
         model: .safetensors file, run folder or checkpoint
@@ -249,11 +252,29 @@ def transcribe(
             keep their suffix, and folders that tell them apart
         skip_existing: leave out recordings whose results are all in the folder of --out
         allow_urls: also fetch http:// and https:// addresses among the files, at most 4 GiB each
+        pcm: with - for the file: stdin holds raw samples, signed 16 bit little-endian mono at this rate in Hz, and what
+            is said is written while they come; needs a model in one direction, e.g. an4-streaming-sparse
+        microphone: in place of files: listen, write what is said until Ctrl-C; needs such a model, too
+        device: number of the microphone as `python -m sounddevice` lists them; the system's own by default
         engine: native, the sparse engine, or torch with all zeros; both give the same texts. Conformer and Wav2Letter
             always run in torch
         threads: how many work at the same time, 1 to 1024; by default one per core, or what OMP_NUM_THREADS says
         decoder: a recipe whose `decoder` section says how texts are found; greedy without one
     """
+    if microphone or pcm is not None:
+        if microphone and (files or pcm is not None):
+            raise UsageError("transcribe: --microphone goes without files and --pcm")
+        if pcm is not None and list(map(str, files)) != ["-"]:
+            raise UsageError("transcribe: --pcm is for samples on stdin: give - for the file")
+        if format != "txt" or out is not None or decoder.kind != "greedy":
+            raise UsageError(
+                "transcribe: live text goes to stdout, decoded greedily; leave --format, --out, --decoder out"
+            )
+        from ..live import transcribe_microphone, transcribe_pcm
+
+        if microphone:
+            return transcribe_microphone(model, device, engine=engine, threads=threads)
+        return transcribe_pcm(model, pcm, engine=engine, threads=threads)
     from ..transcription import transcribe_files
 
     return transcribe_files(

@@ -65,13 +65,18 @@ class Recurrence:
             ]
             self.layer = native().Recurrence(cell, sum, parts)
 
-    def __call__(self, x: Tensor, counts: Tensor, threads: int) -> Tensor:
+    def first_state(self) -> Tensor:
+        """Of an utterance, for calls that go on with it: the units, and those of an LSTM's memory."""
+        return torch.zeros(self.directions[0].recurrent.shape[1] * (2 if self.cell == "lstm" else 1))
+
+    def __call__(self, x: Tensor, counts: Tensor, threads: int, state: Tensor | None = None) -> Tensor:
         """All time steps.
 
         Args:
             x: (frames, F) float32, packed by time
             counts: (T,) int64, how many utterances have a frame t (`Packing.counts`)
             threads: two use both directions; more share the rows of the matrices
+            state: of one utterance in one direction, which becomes the one after its last frame here
 
         Returns:
             (frames, outputs) float32
@@ -80,13 +85,15 @@ class Recurrence:
             ValueError: shapes or counts that do not fit
         """
         if self.layer is None:
-            return step_by_step(self, x, counts, threads)
+            return step_by_step(self, x, counts, threads, state)
         y = torch.empty(len(x), self.outputs)
-        self.layer.run(x.contiguous().numpy(), counts.numpy(), y.numpy(), threads)
+        self.layer.run(
+            x.contiguous().numpy(), counts.numpy(), y.numpy(), threads, None if state is None else state.numpy()
+        )
         return y
 
 
-def step_by_step(layer: Recurrence, x: Tensor, counts: Tensor, threads: int) -> Tensor:
+def step_by_step(layer: Recurrence, x: Tensor, counts: Tensor, threads: int, going_on: Tensor | None = None) -> Tensor:
     """The same with torch, one product for each time step."""
     starts = (counts.cumsum(0) - counts).tolist()
     steps = list(zip(starts, counts.tolist()))
@@ -97,11 +104,15 @@ def step_by_step(layer: Recurrence, x: Tensor, counts: Tensor, threads: int) -> 
         hidden = direction.recurrent.shape[1]
         batch = max(counts.tolist(), default=0)
         state, memory = torch.zeros(batch, hidden), torch.zeros(batch, hidden)
+        if going_on is not None:
+            state[:1], memory[:1] = going_on[:hidden], going_on[-hidden:]
         y = torch.empty(len(x), hidden)
         for start, count in steps if number == 0 else reversed(steps):
             product = direction.recurrent.linear(state[:count], threads)
             state[:count] = cell_step(layer.cell, inputs[start : start + count], product, direction, state, memory)
             y[start : start + count] = state[:count]
+        if going_on is not None and steps:
+            going_on[:] = torch.cat([state[0], memory[0]])[: len(going_on)]
         ys.append(y)
     return sum(ys[1:], ys[0]) if layer.sum else torch.cat(ys, dim=1)
 
