@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint format bench fuzz clean
+.PHONY: setup demo test lint format bench fuzz fuzz-audio clean
 
 setup: $(READY)
 
@@ -41,6 +41,10 @@ fuzz: setup
 	cmake --build $(FUZZ) --parallel 2
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 		$(BIN)/python tests/fuzz.py --seconds $(or $(FUZZ_SECONDS),600) --kernels $$(echo $(FUZZ)/_kernels*.so)
+
+# A thousand hostile audio files, a minute. FUZZ_FILES and FUZZ_SEED for others.
+fuzz-audio: setup
+	$(BIN)/python tests/fuzz_audio.py --files $(or $(FUZZ_FILES),1000) --seed $(or $(FUZZ_SEED),0)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -9,8 +9,9 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
-from deepspeech_sparse.audio import check_samples, load_audio, probe_audio, resample
+from deepspeech_sparse.audio import check_samples, load_audio, probe_audio, read_blocks, resample
 from deepspeech_sparse.errors import InputError
 
 
@@ -192,3 +193,42 @@ def test_arrays_are_scaled_and_averaged(samples, expected):
 def test_arrays_that_are_not_audio_are_refused(samples):
     with pytest.raises(InputError, match="array: "):
         check_samples(samples)
+
+
+def noise(seconds: float, amplitude: float, seed: int = 0) -> np.ndarray:
+    return (amplitude * np.random.default_rng(seed).standard_normal(round(seconds * 16_000))).astype(np.float32)
+
+
+@pytest.mark.parametrize("rate", [4000, 11_025, 44_100, 192_000])
+def test_blocks_are_the_whole_resampled_at_once(tmp_path, rate):
+    samples = noise(3, 0.1)[: 3 * rate] if rate < 16_000 else np.resize(noise(3, 0.1), 3 * rate)
+    soundfile.write(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
+    blocks = list(read_blocks(tmp_path / "a.wav"))
+    np.testing.assert_array_equal(np.concatenate(blocks), soxr.resample(samples, rate, 16_000))
+
+
+@pytest.mark.parametrize("declared", [0, 1, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_declared_length_asks_for_no_memory(tmp_path, declared):
+    path = tmp_path / "lies.wav"
+    soundfile.write(path, noise(1, 0.1), 16_000)
+    content = bytearray(path.read_bytes())
+    content[40:44] = declared.to_bytes(4, "little")
+    path.write_bytes(content)
+    try:
+        assert sum(map(len, read_blocks(path))) <= 16_000
+    except InputError as error:
+        assert "lies.wav" in str(error)
+
+
+@pytest.mark.parametrize(
+    "place, value, words", [(24, 3, "3 Hz"), (24, 0x7FFFFFF0, "Hz"), (22, 800, "channels|not audio")]
+)
+def test_absurd_headers_are_refused(tmp_path, place, value, words):
+    path = tmp_path / "absurd.wav"
+    soundfile.write(path, noise(1, 0.1), 16_000)
+    content = bytearray(path.read_bytes())
+    width = 2 if place == 22 else 4
+    content[place : place + width] = value.to_bytes(width, "little")
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"absurd.wav: .*({words})"):
+        list(read_blocks(path))
