@@ -22,6 +22,12 @@ pytest.importorskip("flashlight.lib.text.decoder")
 ALPHABET = Alphabet(" ab")
 
 
+@pytest.fixture(autouse=True)
+def every_hypothesis_is_kept(monkeypatch):
+    """What is enumerated holds texts that are far less likely than the best."""
+    monkeypatch.setattr("deepspeech_sparse.decoding.searches.THRESHOLD", 1000.0)
+
+
 def scores(frames: int, *, seed: int, labels: int = ALPHABET.size) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return (2 * torch.randn(frames, labels, generator=generator)).log_softmax(-1)

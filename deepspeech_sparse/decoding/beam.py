@@ -6,6 +6,7 @@ it and the language model one of words; without one it is any string and the mod
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -56,24 +57,24 @@ class BeamDecoder:
         if not len(rows):
             return [self.hypothesis([], [], 0.0)]
         scores: dict[str, list[float]] = {}
-        best: dict[str, tuple[list[int], list[tuple[int, int]]]] = {}
+        best: dict[str, tuple[list[int], list[int]]] = {}
         for result in self.search.decoder.decoder.decode(rows.data_ptr(), *rows.shape):
-            begins = begins_of(result.tokens[1 : total + 1])  # before and after the frames stands one more
-            units = self.search.units(result, [label for label, _ in begins])
+            path = result.tokens[1 : total + 1]  # before and after the frames stands one more
+            units = self.search.units(result, path)
             text = self.search.text(units)  # may come twice: ended by a label, and by a blank
             scores.setdefault(text, []).append(result.score)
-            best.setdefault(text, (units, begins))
-        summed = {text: float(torch.tensor(same).logsumexp(0)) for text, same in scores.items()}
+            best.setdefault(text, (units, path))
+        summed = {text: log_sum(same) for text, same in scores.items()}
         ranked = sorted(summed, key=summed.__getitem__, reverse=True)[:n_best]
         return [self.hypothesis(*best[text], summed[text]) for text in ranked]
 
-    def hypothesis(self, units: list[int], begins: list[tuple[int, int]], score: float) -> Hypothesis:
-        """From words or characters, labels and the frames where they begin, and the score by which it was ranked."""
+    def hypothesis(self, units: list[int], path: list[int], score: float) -> Hypothesis:
+        """From words or characters, the labels of all frames, and the score by which it was ranked."""
         search, config = self.search, self.config
         lm_score = None if search.lm is None else self.lm_score(units)
         hot_word_score = search.hot_word_score(units)
         added = config.alpha * (lm_score or 0.0) + config.beta * search.number_of_words(units) + hot_word_score
-        begins = without_idle_spaces(begins, search.space)
+        begins = without_idle_spaces(begins_of(path), search.space)
         labels, frames = zip(*begins) if begins else ((), ())
         return Hypothesis(search.text(units), labels, frames, score, score - added, lm_score, hot_word_score)
 
@@ -84,6 +85,12 @@ class BeamDecoder:
             state, score = self.search.lm.score(state, unit)
             total += score
         return LOG10 * (total + self.search.lm.finish(state)[1])
+
+
+def log_sum(logarithms: Sequence[float]) -> float:
+    """Logarithm of the sum of what these are the logarithms of."""
+    most = max(logarithms)
+    return most + math.log(sum(math.exp(score - most) for score in logarithms))
 
 
 def cut_off(rows: Tensor, share: float) -> Tensor:

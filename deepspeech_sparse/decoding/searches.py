@@ -7,6 +7,7 @@ characters), by number.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ BLANK = "<blank>"
 UNKNOWN = "<unk>"
 SPACE = "|"  # in a language model of characters
 IMPOSSIBLE = -1e5  # stands for minus infinity, which flashlight cannot add
-THRESHOLD = 50.0  # what lies below the best by a factor of e^50 never matters
+THRESHOLD = 10.0  # what lies below the best of a frame by a factor of e^10 is dropped; AN4 dev: as good as e^50
 
 
 class LexiconSearch:
@@ -85,7 +86,8 @@ class LexiconSearch:
         end[0, self.space] = 0.0
         return torch.cat([rows, end])
 
-    def units(self, result: Any, labels: Sequence[int]) -> list[int]:
+    def units(self, result: Any, path: Sequence[int]) -> list[int]:
+        """The words of a result whose labels, frame by frame, are `path`."""
         return [word for word in result.words if word >= 0]
 
     def text(self, units: Sequence[int]) -> str:
@@ -151,8 +153,9 @@ class FreeSearch:
         """Log-probabilities (T, V) as the search takes them."""
         return rows
 
-    def units(self, result: Any, labels: Sequence[int]) -> list[int]:
-        return list(labels)
+    def units(self, result: Any, path: Sequence[int]) -> list[int]:
+        """The characters of a result whose labels, frame by frame, are `path`."""
+        return [label for label, _ in groupby(path) if label]
 
     def text(self, units: Sequence[int]) -> str:
         return " ".join(self.alphabet.decode(units).split())
