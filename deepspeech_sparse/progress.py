@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from rich.console import Console
@@ -23,6 +24,7 @@ class AudioProgress:
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            redirect_stdout=sys.stdout.isatty(),  # what goes into a file must not end on the terminal
         )
         self.total = total
         self.done = 0.0
