@@ -337,7 +337,7 @@ def lm_build(
     Args:
         texts: text files, one sentence in a line, .gz too, or manifests (.jsonl); texts are put in lower case
         out: the ARPA file, which KenLM reads, too
-        order: longest n-gram, 1 to 6
+        order: longest n-gram, 2 to 6
         units: what is predicted: words for beam search with a lexicon, characters for beam search without
         prune: n-grams that occur so often or less are left out, a number for each order, e.g. [0, 0, 1]
         lexicon: also write the list of words that beam search may write

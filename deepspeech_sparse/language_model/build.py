@@ -46,7 +46,7 @@ def build_language_model(
     Args:
         texts: text files, one sentence in a line, .gz too, or manifests (.jsonl)
         out: the ARPA file
-        order: longest n-gram, 1 to 6
+        order: longest n-gram, 2 to 6
         units: what is predicted: words for a decoder with a lexicon, characters for one without
         prune: see `smooth`
         lexicon: also write the words, as far as `alphabet` can write them, with their spelling

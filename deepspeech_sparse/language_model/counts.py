@@ -48,8 +48,8 @@ def count(sentences: Iterable[list[str]], order: int) -> Counts:
     Raises:
         InputError: no sentence, an order that KenLM cannot read
     """
-    if not 1 <= order <= 6:
-        raise InputError(f"lm: order {order}: 1 to 6 are possible")
+    if not 2 <= order <= 6:
+        raise InputError(f"lm: order {order}: 2 to 6 are possible, no others can be read by KenLM")
     rows: dict[str, int] = {"<unk>": UNKNOWN, "<s>": BEGIN, "</s>": END}
     text, units, total = [], 0, 0
     for sentence in sentences:
