@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from deepspeech_sparse.corpora.manifest import read_manifest
 from deepspeech_sparse.corpora.prepare import prepare
 from deepspeech_sparse.decoding import greedy
 from deepspeech_sparse.export import info
+from deepspeech_sparse.streaming import Final, joined
 
 CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
 # Of AN4's test set, as `transcribe` wrote them on the day of the release: a changed front end would change them.
@@ -29,13 +31,27 @@ GOLDEN = {
         "an406-fcaw-b": "rubout g n e f three nine",
         "an426-fvap-b": "enter nine two eight",
     },
+    "an4-streaming-sparse": {
+        "an391-mjwl-b": "enter two nine eight one",
+        "an396-miry-b": "erase a b f m q fifty seven",
+        "an401-mdms2-b": "enter seven one five four",
+        "an406-fcaw-b": "rubout g n e s three nine",
+        "an426-fvap-b": "enter ninetwo eight",
+    },
 }
 
 
-@pytest.mark.parametrize("name, nonzeros, sparsity", [("an4-gru", 2_238_493, 0.0), ("an4-gru-sparse", 264_426, 0.9)])
-def test_released_models_are_what_their_card_says(name, nonzeros, sparsity):
+@pytest.mark.parametrize(
+    "name, parameters, nonzeros, sparsity",
+    [
+        ("an4-gru", 2_238_493, 2_238_493, 0.0),
+        ("an4-gru-sparse", 2_238_493, 264_426, 0.9),
+        ("an4-streaming-sparse", 4_252_669, 478_717, 0.9),
+    ],
+)
+def test_released_models_are_what_their_card_says(name, parameters, nonzeros, sparsity):
     model = info(CHECKPOINTS / f"{name}.safetensors")
-    assert (model.parameters, model.nonzeros) == (2_238_493, nonzeros)
+    assert (model.parameters, model.nonzeros) == (parameters, nonzeros)
     assert model.recurrent.sparsity == pytest.approx(sparsity, abs=1e-4)
     assert f"{model.parameters:,} | {model.nonzeros:,}" in (CHECKPOINTS / "README.md").read_text()
 
@@ -46,6 +62,16 @@ def test_released_models_hear_what_they_heard_on_the_day_of_their_release(corpor
     for name, texts in GOLDEN.items():
         recognizer = Recognizer.load(CHECKPOINTS / f"{name}.safetensors")
         assert {id: recognizer.transcribe(recordings[id]).text for id in texts} == texts
+
+
+def test_the_streaming_model_hears_the_same_live(corpora, tmp_path):
+    manifests = prepare("an4", out=tmp_path, archive=corpora / "an4_raw.bigendian.tar.gz")
+    recognizer = Recognizer.load(CHECKPOINTS / "an4-streaming-sparse.safetensors")
+    for utterance in read_manifest(manifests["dev"])[:20]:
+        samples, stream = load_audio(utterance.audio), recognizer.stream()
+        results = [result for chunk in np.array_split(samples, 17) for result in stream.feed(chunk)]
+        finals = [result for result in results if isinstance(result, Final)] + stream.finish()
+        assert joined(finals) == recognizer.recognize([samples])[0] != ""
 
 
 def test_both_engines_hear_the_same_in_all_of_an4(corpora, tmp_path):
