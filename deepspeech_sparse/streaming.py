@@ -5,8 +5,10 @@
             for result in stream.feed(chunk):
                 print(result)
 
-The text is that of the whole recording, however it is cut into chunks; time and memory of a chunk do not depend on how
-long the stream has been going on. Decoding is greedy.
+An utterance ends with a pause, and the network begins anew with the next: it learned from utterances, and after some of
+them without a break it errs twice as often (benchmarks/README.md). The text of an utterance is that of
+`Recognizer.transcribe`, however the audio is cut into chunks; time and memory of a chunk do not depend on how long the
+stream has been going on. Decoding is greedy.
 """
 
 from __future__ import annotations
@@ -45,11 +47,11 @@ class Final:
     """What was said between two pauses; it does not change any more."""
 
     segment: Segment
-    continues: bool = False  # no space was heard before it: a text of the whole writes it behind the one before
+    continues: bool = False  # it goes on with the last word before it: nobody paused for a minute, not even for a space
 
 
 def joined(finals: list[Final]) -> str:
-    """The text of the whole: what `Recognizer.transcribe` would write."""
+    """The text of all segments."""
     return "".join(("" if final.continues else " ") + final.segment.text for final in finals).strip()
 
 
@@ -116,11 +118,18 @@ class GreedyStream:
     said: list[Said] = field(default_factory=list)  # since the last final
     space: bool = True  # whether one was heard before the first of them
 
-    def __call__(self, log_probs: Tensor) -> list[Final]:
-        """Log-probabilities (t, V) -> segments that ended in them."""
-        finals = []
+    def __call__(self, log_probs: Tensor) -> tuple[list[Final], int, bool]:
+        """Read on, up to a pause.
+
+        Args:
+            log_probs: (t, V)
+
+        Returns:
+            segments that ended, how many of the t frames were read, and whether a pause ended the utterance with them
+        """
+        finals: list[Final] = []
         best, labels = log_probs.max(-1)
-        for score, label in zip(best.tolist(), labels.tolist()):
+        for read, (score, label) in enumerate(zip(best.tolist(), labels.tolist()), start=1):
             if label != BLANK and label == self.before:
                 self.said[-1].last = self.frame
                 self.said[-1].log_prob = max(self.said[-1].log_prob, score)
@@ -128,9 +137,13 @@ class GreedyStream:
                 self.said.append(Said(label, self.frame, self.frame, score))
             self.before = label
             self.frame += 1
-            if self.ends():
+            if self.pauses():
                 finals += self.final()
-        return finals
+                self.before, self.space = BLANK, True
+                return finals, read, True
+            if self.too_long():
+                finals += self.final()
+        return finals, len(log_probs), False
 
     @property
     def text(self) -> str:
@@ -140,16 +153,22 @@ class GreedyStream:
     def is_space(self, said: Said) -> bool:
         return self.alphabet.symbols[said.label - 1] == " "
 
-    def ends(self) -> bool:
-        """Whether a segment ends behind the last frame: after a pause, or because it is long."""
-        letters = [said for said in self.said if not self.is_space(said)]
-        if not letters:
+    @property
+    def letters(self) -> list[Said]:
+        return [said for said in self.said if not self.is_space(said)]
+
+    def pauses(self) -> bool:
+        """Whether there has been no letter for `PAUSE` s since the last."""
+        letters = self.letters
+        return bool(letters) and (self.frame - 1 - letters[-1].last) * self.seconds_per_frame >= PAUSE
+
+    def too_long(self) -> bool:
+        """Whether a segment without a pause ends behind the last frame."""
+        letters = self.letters
+        if not letters or self.before == self.said[-1].label:  # which may go on in the next frame
             return False
-        if self.before == self.said[-1].label:
-            return False  # it may go on in the next frame
-        silent = (self.frame - 1 - letters[-1].last) * self.seconds_per_frame
         lasts = (self.frame - letters[0].first) * self.seconds_per_frame
-        return silent >= PAUSE or lasts >= (LONGEST if self.is_space(self.said[-1]) else 2 * LONGEST)
+        return lasts >= (LONGEST if self.is_space(self.said[-1]) else 2 * LONGEST)
 
     def final(self) -> list[Final]:
         """The segment that ends here, none if nothing was said."""
@@ -210,7 +229,13 @@ class Stream:
         """
         if self.over:
             raise InputError("stream: it is over; make a new one for another recording")
-        return self.results(self.network(self.features(checked(samples))))
+        results: list[Partial | Final] = [*self.read(self.network(self.features(checked(samples))), last=False)]
+        text = self.decoder.text
+        if text != self.shown:
+            self.shown = text
+            if text:
+                results.append(Partial(text))
+        return results
 
     def finish(self) -> list[Final]:
         """The end of the recording: what is still to be said of it. More of it is refused."""
@@ -218,17 +243,17 @@ class Stream:
             return []
         self.over = True
         logits = self.network(self.features(torch.zeros(0), last=True), last=True)
-        finals = self.decoder(logits.log_softmax(-1))
-        return finals + self.decoder.final()
+        return self.read(logits, last=True) + self.decoder.final()
 
-    def results(self, logits: Tensor) -> list[Partial | Final]:
-        finals: list[Partial | Final] = [*self.decoder(logits.log_softmax(-1))]
-        text = self.decoder.text
-        if text != self.shown:
-            self.shown = text
-            if text:
-                finals.append(Partial(text))
-        return finals
+    def read(self, logits: Tensor, *, last: bool) -> list[Final]:
+        """Decode; after a pause the network hears again, without its memory, what it has heard of the time since."""
+        finals: list[Final] = []
+        while True:
+            found, read, paused = self.decoder(logits.log_softmax(-1))
+            finals += found
+            if not paused:
+                return finals
+            logits = self.network.restart(self.network.heard[read:], last=last)
 
     def __enter__(self) -> Stream:
         return self

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from untrained import tiny_config, tiny_module
 
-from deepspeech_sparse import Recognizer
+from deepspeech_sparse import Recognizer, streaming
 from deepspeech_sparse.engine import recurrent
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.features import FeaturesConfig
@@ -76,18 +76,22 @@ def chunks_of(samples: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
 
 
 def streamed(recognizer: Recognizer, chunks: list[np.ndarray]) -> tuple[torch.Tensor, str]:
-    """Log-probabilities and text of a stream."""
+    """Log-probabilities that were read, and the text."""
     stream = recognizer.stream()
-    rows, network = [], stream.network
+    rows, decoder = [torch.zeros(0, recognizer.alphabet.size)], stream.decoder
 
-    def watched(features, *, last=False):
-        rows.append(network(features, last=last))
-        return rows[-1]
+    class Watched:
+        text, final = property(lambda self: decoder.text), decoder.final
 
-    stream.network = watched
+        def __call__(self, log_probs):
+            finals, read, paused = decoder(log_probs)
+            rows.append(log_probs[:read])
+            return finals, read, paused
+
+    stream.decoder = Watched()
     finals = [result for chunk in chunks for result in stream.feed(chunk) if isinstance(result, Final)]
     finals += stream.finish()
-    return torch.cat(rows).log_softmax(-1), joined(finals)
+    return torch.cat(rows), joined(finals)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape["cell"])
@@ -102,10 +106,41 @@ def test_any_chunking_gives_what_the_whole_gives(shape, length, sizes, seed):
         length = min(length, 500)  # or chunks of one sample take long
     recognizer, samples = recognizer_of(shape, seed=seed), noise(length, seed)
     [expected] = recognizer.log_probs([samples])
-    rows, text = streamed(recognizer, chunks_of(samples, sizes))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "PAUSE", math.inf)  # one utterance
+        rows, text = streamed(recognizer, chunks_of(samples, sizes))
     assert rows.shape == expected.shape
     torch.testing.assert_close(rows, expected, atol=1e-5, rtol=1e-5)
     assert text == recognizer.recognize([samples])[0]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape["cell"])
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.integers(50, 9000), min_size=1, max_size=6), st.integers(0, 3), st.sampled_from([0.06, 0.1, 0.2]))
+def test_with_pauses_no_chunking_changes_anything_either(shape, sizes, seed, pause):
+    recognizer, samples = recognizer_of(shape, seed=seed), noise(40_000, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "PAUSE", pause)
+        expected, text = streamed(recognizer, [samples])
+        rows, other = streamed(recognizer, chunks_of(samples, sizes))
+    torch.testing.assert_close(rows, expected, atol=1e-5, rtol=1e-5)
+    assert other == text
+
+
+def test_after_a_pause_the_network_begins_anew(monkeypatch):
+    """What is read then is what it says of the rest when it has heard nothing before."""
+    recognizer, samples = recognizer_of({"cell": "gru", "lookahead": 3}), noise(40_000, 2)
+    monkeypatch.setattr(streaming, "PAUSE", math.inf)
+    never, _ = streamed(recognizer, chunks_of(samples, [1000]))
+    stream = recognizer.stream()
+    stream.network(stream.features(torch.from_numpy(samples[:20_000])))
+    read = 5
+    again = stream.network.restart(stream.network.heard[read:])
+    assert len(again) == len(stream.network.heard) > 20
+    fresh = recognizer.stream().network
+    convolved = torch.cat([stream.network.heard, stream.network.below])
+    torch.testing.assert_close(again, fresh.recur(convolved, False), atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(again[:10].log_softmax(-1), never[read : read + 10], atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", SHAPES[:4], ids=lambda shape: shape["cell"])
@@ -177,12 +212,25 @@ def rows_of(path: str) -> torch.Tensor:
     return torch.nn.functional.one_hot(torch.tensor(labels), 4).float().mul(8).log_softmax(-1)
 
 
-def test_segments_end_at_pauses_and_texts_join_to_that_of_the_whole():
+def read_all(decoder: GreedyStream, rows: torch.Tensor) -> list[Final]:
+    """All frames, on after each pause."""
+    finals: list[Final] = []
+    while len(rows):
+        found, read, paused = decoder(rows)
+        assert read == len(rows) or paused
+        finals, rows = finals + found, rows[read:]
+    return finals
+
+
+def test_segments_end_at_pauses():
     """0.1 s a frame: a pause has 8."""
     decoder = GreedyStream(Alphabet(" ab"), 0.1)
-    finals = decoder(rows_of("--ab-" + "-" * 6 + "a -b" + "-" * 9 + " a" + "-" * 9 + "b"))
+    rows = rows_of("--ab-" + "-" * 6 + "a -b" + "-" * 9 + " a" + "  " + "-" * 9 + "b")
+    finals, read, paused = decoder(rows)
+    assert paused and read == 14 + 1 + 8  # the last letter of the first segment is the 15th frame
+    finals += read_all(decoder, rows[read:])
     assert [final.segment.text for final in finals] == ["aba b", "a"]
-    assert [final.continues for final in finals] == [False, False]
+    assert not any(final.continues for final in finals)
     first = finals[0].segment
     assert [(word.text, round(word.start, 2), round(word.end, 2)) for word in first.words] == [
         ("aba", 0.15, 1.15),
@@ -192,19 +240,19 @@ def test_segments_end_at_pauses_and_texts_join_to_that_of_the_whole():
     assert all(0.9 < word.confidence <= 1 for word in first.words)
     assert decoder.text == "b"
     [last] = decoder.final()
-    assert last.continues and joined([*finals, last]) == "aba b ab"  # no space was heard between a and b
+    assert joined([*finals, last]) == "aba b a b"
     assert decoder.final() == [] and decoder.text == ""
 
 
 def test_a_label_that_lasts_is_not_cut_and_long_speech_is():
     decoder = GreedyStream(Alphabet(" ab"), 0.1)
-    assert decoder(rows_of("a" * 700)) == [] and decoder.text == "a"
+    assert read_all(decoder, rows_of("a" * 700)) == [] and decoder.text == "a"
     decoder = GreedyStream(Alphabet(" ab"), 0.1)
-    finals = decoder(rows_of("ab" * 140 + "-" + "ba" * 15 + " -" + "ab" * 5))
+    finals = read_all(decoder, rows_of("ab" * 140 + "-" + "ba" * 15 + " -" + "ab" * 5))
     assert [len(final.segment.text) for final in finals] == [310]  # at the first space after 30 s
     assert decoder.text == "ab" * 5
     decoder = GreedyStream(Alphabet(" ab"), 0.1)
-    finals = decoder(rows_of("ab-" * 230))
+    finals = read_all(decoder, rows_of("ab-" * 230))
     assert len(finals) == 1 and joined(finals + decoder.final()) == "ab" * 230
 
 

@@ -57,8 +57,14 @@ class NetworkStream:
     def __init__(self, network: SparseNetwork) -> None:
         self.network = network
         self.convolutions = [ConvolutionStream(convolution) for convolution in network.convolutions.values()]
-        self.states = [layer.first_state() for _, layer in network.layers]
-        self.waiting = torch.zeros(0, network.layers[-1][1].outputs)  # frames whose future is not there yet
+        self.begin()
+
+    def begin(self) -> None:
+        """The recurrent layers remember nothing."""
+        layers = [layer for _, layer in self.network.layers]
+        self.states = [layer.first_state() for layer in layers]
+        self.below = torch.zeros(0, layers[0].features)  # what they heard, of the frames in `waiting`
+        self.waiting = torch.zeros(0, layers[-1].outputs)  # frames whose future is not there yet
 
     @torch.inference_mode()
     def __call__(self, features: Tensor, *, last: bool = False) -> Tensor:
@@ -71,33 +77,52 @@ class NetworkStream:
         Returns:
             logits (t', V) of the output frames that are sure now
         """
-        network = self.network
-        threads = network.threads or torch.get_num_threads()
-        nothing = torch.zeros(0, network.head.shape[0])
         x: Tensor | None = features.t()[None]  # channels, bins, frames
         for convolution in self.convolutions:
             if x is None:  # nothing new from below, but the end may bring something
                 x = convolution.kept[:, :, :0] if last and convolution.kept is not None else None
-            x = None if x is None else convolution(x, last, threads)
-        if x is not None:
-            x = x.flatten(0, 1).t()
+            x = None if x is None else convolution(x, last, self.threads)
+        return self.recur(self.below[:0] if x is None else x.flatten(0, 1).t(), last)
+
+    @torch.inference_mode()
+    def restart(self, left: Tensor, *, last: bool = False) -> Tensor:
+        """Forget what was said before, and hear again what came after it.
+
+        Args:
+            left: (t, features) what the recurrent layers heard in frames whose logits are of no use, see `heard`
+            last: as given with the features of these frames
+
+        Returns:
+            logits (t', V), as of a call
+        """
+        again = torch.cat([left, self.below])
+        self.begin()
+        return self.recur(again, last)
+
+    def recur(self, x: Tensor, last: bool) -> Tensor:
+        """What lies above the convolutions: (t, features) -> logits (t', V)."""
+        network, threads = self.network, self.threads
+        self.below = torch.cat([self.below, x])
+        if len(x):
             counts = torch.ones(len(x), dtype=torch.int64)
             for (norm, layer), state in zip(network.layers, self.states):
                 x = layer(x if norm is None else norm(x), counts, threads, state)
-        elif not last:
-            return nothing
-        x = self.with_lookahead(x, last)
+            self.waiting = torch.cat([self.waiting, x])
+        x = self.with_lookahead(last)
+        self.heard, self.below = self.below[: len(x)], self.below[len(x) :]  # of the frames that are given, and after
         if not len(x):
-            return nothing
+            return torch.zeros(0, network.head.shape[0])
         if network.fully_connected is not None:
             matrix, norm = network.fully_connected
             x = clipped_relu(norm(matrix.linear(x, threads)))
         return network.head.linear(x, threads) + network.head_bias
 
-    def with_lookahead(self, x: Tensor | None, last: bool) -> Tensor:
+    @property
+    def threads(self) -> int:
+        return self.network.threads or torch.get_num_threads()
+
+    def with_lookahead(self, last: bool) -> Tensor:
         """Frames (t, H) that have seen all they may of the future."""
-        if x is not None:
-            self.waiting = torch.cat([self.waiting, x])
         weight = self.network.lookahead
         context = 0 if weight is None else weight.shape[-1] - 1
         ready = len(self.waiting) if last else max(0, len(self.waiting) - context)
