@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import argparse
 import resource
+import tempfile
 import time
 from pathlib import Path
 
 import jiwer
 import numpy as np
 import torch
+from long_file import join
 
 from deepspeech_sparse import Recognizer
+from deepspeech_sparse.audio import read_blocks
 from deepspeech_sparse.corpora.manifest import read_manifest
 from deepspeech_sparse.evaluation import read_utterance
 from deepspeech_sparse.streaming import Final, joined
@@ -58,6 +61,12 @@ def main() -> None:
     rates = jiwer.wer(references, texts), jiwer.wer(references, whole)
     print("\nWER utterance by utterance: streamed {:.2%}, whole {:.2%}".format(*rates))
     print(f"texts that differ: {sum(a != b for a, b in zip(texts, whole))} of {len(texts)}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "long.wav"
+        reference = join(args.manifest, path, 5 + len(audio) / rate, (0.3, 1.5), -60.0, 0)
+        samples = np.concatenate(list(read_blocks(path, sample_rate=rate)))
+    wer = jiwer.wer(reference, alone(recognizer, samples, round(0.1 * rate)))
+    print(f"WER of all in one stream, pauses of 0.3 to 1.5 s: {wer:.2%}")
     memory = feed(recognizer, np.resize(audio, round(60 * args.long * rate)), round(0.1 * rate))[1]
     minutes = [memory[round(position * (len(memory) - 1))] / 1e6 for position in (1 / args.long, 0.5, 1)]
     shown = ", ".join(f"{megabytes:.1f}" for megabytes in minutes)

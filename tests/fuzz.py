@@ -187,8 +187,15 @@ def recurrence_case(kernels, draw: random.Random) -> None:
     counts = np.array([sum(length > time for length in lengths) for time in range(max(lengths))], "i8")
     x = np.ones((sum(lengths), features), "f4")
     y = np.empty((spoiled(sum(lengths), draw) % 1000, hidden * (len(parts) if side_by_side else 1)), "f4")
+    state = None
+    if draw.random() < 0.5 or (len(parts) == 1 and len(lengths) == 1):  # one utterance in one direction may go on
+        state = spoiled_array(np.full(hidden * (1 + (cell == "lstm")), draw.choice([0, 1, np.nan]), "f4"), draw)
     layer.run(
-        spoiled_array(x, draw), spoiled_array(counts, draw), spoiled_array(y, draw), spoiled(draw.randint(1, 5), draw)
+        spoiled_array(x, draw),
+        spoiled_array(counts, draw),
+        spoiled_array(y, draw),
+        spoiled(draw.randint(1, 5), draw),
+        state,
     )
 
 
