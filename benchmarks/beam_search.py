@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--beta", type=float, default=1.0)
     parser.add_argument("--beam", type=int, default=100)
     parser.add_argument("--cutoff-prob", type=float, default=1.0, help="ours; pyctcdecode drops labels below exp(-5)")
+    parser.add_argument("--cutoff-top-n", type=int, default=40, help="ours, labels looked at in each frame")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rival", help="python with pyctcdecode")
     parser.add_argument("--thorough", action="store_true", help="pyctcdecode keeps its whole beam and all labels")
@@ -83,6 +84,7 @@ def measure(options: argparse.Namespace) -> None:
         beta=options.beta,
         beam_width=options.beam,
         cutoff_prob=options.cutoff_prob,
+        cutoff_top_n=options.cutoff_top_n,
     )
     decoder = decoder_of(config, recognizer.alphabet)
 
