@@ -25,7 +25,7 @@ class DecoderConfig:
         cutoff_top_n: labels looked at in each frame, the best ones
         cutoff_prob: or as many of the best as have this probability together, 1 for all
         hot_words: words and phrases made likelier, in any case
-        hot_word_boost: added to the score for each of their words; without a lexicon, for each of their letters
+        hot_word_boost: added to the score for each of their words; without a lexicon, a fifth of it for each letter
     """
 
     kind: Literal["greedy", "beam", "ctcdecode"] = "greedy"

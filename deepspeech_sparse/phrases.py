@@ -1,8 +1,8 @@
 """How long recordings are heard: phrase by phrase, divided by the pauses of what the network itself hears.
 
-A network that learned from utterances hears utterances best: three of AN4 at once double its errors, and each one's own
-mean and deviation do worse than those of half a minute around it (figures in benchmarks/README.md, "Long recordings"). So a recording of
-more than `WINDOW` s is heard twice:
+A network that learned from utterances hears utterances best: with some of AN4 at once it errs half as often again,
+while the mean and deviation of their neighbourhood do no harm (benchmarks/README.md, "Long recordings"). So a recording
+of more than `WINDOW` s is heard twice:
 
     heard first   ..go.left......................stop.now....    windows of 30 s: where are letters, where is none?
     pauses                  |--------------------|               no letter for `PAUSE` s or more

@@ -146,7 +146,9 @@ class Recognizer:
         for source in sources:
             recording = Recording(source_name(source))
             queue.append(recording)
-            self.read_into(pool, recording, source, sample_rate, on_audio)
+            for _ in self.read_into(pool, recording, source, sample_rate, on_audio):
+                while queue[0].done:  # not the one that is read
+                    yield queue.popleft().result(self.name)
             while queue and queue[0].done:
                 yield queue.popleft().result(self.name)
         pool.empty()
@@ -172,14 +174,15 @@ class Recognizer:
         source: Recordable,
         sample_rate: int | None,
         on_audio: Callable[[float], None],
-    ) -> None:
-        """All phrases of a source into the pool; what goes wrong into the recording."""
+    ) -> Iterator[None]:
+        """All phrases of a source into the pool, one at a time; what goes wrong into the recording."""
 
         def watched(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+            samples = 0  # seconds added up would round
             for block in blocks:
-                seconds = len(block) / self.sample_rate
-                recording.duration += seconds
-                on_audio(seconds)
+                samples += len(block)
+                recording.duration = samples / self.sample_rate
+                on_audio(len(block) / self.sample_rate)
                 yield block
 
         started = time.perf_counter()
@@ -188,6 +191,7 @@ class Recognizer:
             for phrase in self.finder.phrases(blocks):
                 recording.seconds += time.perf_counter() - started
                 pool.add(recording, phrase)
+                yield
                 started = time.perf_counter()
         except (InputError, OSError) as error:
             recording.error = str(error)

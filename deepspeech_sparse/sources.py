@@ -68,7 +68,7 @@ def excerpts_of(arguments: Iterable[str | Path], *, allow_urls: bool = False) ->
     found: dict[object, Excerpt] = {}
     for argument in arguments:
         for excerpt in meant_by(argument, allow_urls):
-            place = excerpt.source.resolve() if isinstance(excerpt.source, Path) else argument
+            place = real_path(excerpt.source) if isinstance(excerpt.source, Path) else argument
             found.setdefault((place, excerpt.offset, excerpt.duration), excerpt)
     if not found:
         raise InputError(f"{', '.join(arguments)}: no audio file there; give files, folders, globs or a manifest")
@@ -78,6 +78,8 @@ def excerpts_of(arguments: Iterable[str | Path], *, allow_urls: bool = False) ->
 def meant_by(argument: str, allow_urls: bool) -> Iterator[Excerpt]:
     """Of one argument."""
     if argument == "-":
+        if sys.stdin is None:
+            raise InputError("-: there is no stdin")
         yield Excerpt(sys.stdin.buffer, "stdin")
         return
     if address := address_of(argument):
@@ -86,6 +88,10 @@ def meant_by(argument: str, allow_urls: bool) -> Iterator[Excerpt]:
         yield Excerpt(address, address)
         return
     path = Path(argument)
+    try:
+        path.exists()
+    except OSError as error:
+        raise InputError(f"{argument[:200]}: cannot be a file ({error.strerror})") from error
     if path.is_dir():
         files = [file for file in sorted(path.rglob("*")) if is_audio(file, path)]
         yield from (Excerpt(file, str(file)) for file in files or [path])  # a folder without audio fails when read
@@ -94,11 +100,18 @@ def meant_by(argument: str, allow_urls: bool) -> Iterator[Excerpt]:
             name = f"{utterance.audio}#{utterance.id}"
             yield Excerpt(utterance.audio, name, utterance.offset, utterance.duration)
     elif glob.has_magic(argument) and not path.exists():
-        for match in sorted(glob.glob(argument, recursive=True)):
-            if Path(match).is_file():
-                yield Excerpt(Path(match), match)
+        matches = [match for match in sorted(glob.glob(argument, recursive=True)) if Path(match).is_file()]
+        yield from (Excerpt(Path(match), match) for match in matches or [argument])  # none: it fails as a file
     else:
         yield Excerpt(path, argument)
+
+
+def real_path(path: Path) -> Path:
+    """Where a file lies, as far as links tell."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # links in a circle
+        return path.absolute()
 
 
 def is_audio(file: Path, folder: Path) -> bool:
@@ -114,7 +127,7 @@ def address_of(argument: str) -> str | None:
         InputError: another scheme
     """
     scheme, colon, rest = argument.partition(":/")
-    if not colon or not scheme.isalpha() or len(scheme) == 1 or Path(argument).exists():  # a letter: a drive
+    if not colon or not scheme.isalnum() or len(scheme) == 1 or Path(argument).exists():  # a letter: a drive
         return None
     if scheme.lower() not in ("http", "https"):
         raise InputError(f"{argument}: of addresses only http and https are fetched")

@@ -4,6 +4,7 @@
         for chunk in microphone:
             for result in stream.feed(chunk):
                 print(result)
+        print(stream.finish())
 
 An utterance ends with a pause, and the network begins anew with the next: it learned from utterances, and after some of
 them without a break it errs twice as often (benchmarks/README.md). The text of an utterance is that of
@@ -130,10 +131,12 @@ class GreedyStream:
         finals: list[Final] = []
         best, labels = log_probs.max(-1)
         for read, (score, label) in enumerate(zip(best.tolist(), labels.tolist()), start=1):
-            if label != BLANK and label == self.before:
+            if label != BLANK and label == self.before and self.said and self.said[-1].label == label:
                 self.said[-1].last = self.frame
                 self.said[-1].log_prob = max(self.said[-1].log_prob, score)
-            elif label != BLANK:
+            elif label != BLANK and self.is_space(label) and not self.said:
+                self.space = True
+            elif label != BLANK and not (self.is_space(label) and self.is_space(self.said[-1].label)):
                 self.said.append(Said(label, self.frame, self.frame, score))
             self.before = label
             self.frame += 1
@@ -150,12 +153,12 @@ class GreedyStream:
         """What has been said since the last final."""
         return " ".join(self.alphabet.decode(said.label for said in self.said).split())
 
-    def is_space(self, said: Said) -> bool:
-        return self.alphabet.symbols[said.label - 1] == " "
+    def is_space(self, label: int) -> bool:
+        return self.alphabet.symbols[label - 1] == " "
 
     @property
     def letters(self) -> list[Said]:
-        return [said for said in self.said if not self.is_space(said)]
+        return [said for said in self.said if not self.is_space(said.label)]
 
     def pauses(self) -> bool:
         """Whether there has been no letter for `PAUSE` s since the last."""
@@ -168,20 +171,20 @@ class GreedyStream:
         if not letters or self.before == self.said[-1].label:  # which may go on in the next frame
             return False
         lasts = (self.frame - letters[0].first) * self.seconds_per_frame
-        return lasts >= (LONGEST if self.is_space(self.said[-1]) else 2 * LONGEST)
+        return lasts >= (LONGEST if self.is_space(self.said[-1].label) else 2 * LONGEST)
 
     def final(self) -> list[Final]:
         """The segment that ends here, none if nothing was said."""
         words: list[list[Said]] = [[]]
         for said in self.said:
-            if self.is_space(said):
+            if self.is_space(said.label):
                 words.append([])
             else:
                 words[-1].append(said)
         continues = not self.space and bool(words[0])
         found = tuple(self.word(letters) for letters in words if letters)
         if self.said:
-            self.space = self.is_space(self.said[-1]) or (self.space and not found)
+            self.space = self.is_space(self.said[-1].label) or (self.space and not found)
         self.said = []
         if not found:
             return []

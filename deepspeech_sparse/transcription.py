@@ -108,17 +108,11 @@ def transcribe_files(
         failures.append(failure)
         print(f"error: {' '.join(failure.error.split())}", file=sys.stderr, flush=True)
 
+    recognizer = Recognizer.load(model, engine=engine, threads=threads, decoder=decoder)
+    on_audio = progress.advance if progress else lambda seconds: None
     with progress or nullcontext():
-        transcribe(
-            model,
-            excerpts,
-            engine=engine,
-            threads=threads,
-            decoder=decoder,
-            on_transcript=show,
-            on_failure=complain,
-            on_audio=progress.advance if progress else lambda seconds: None,
-        )
+        for result in recognizer.transcribe_many(excerpts, on_audio=on_audio):
+            complain(result) if isinstance(result, Failure) else show(result)
     if failures and total > 1:
         print(f"{len(failures)} of {total} recordings could not be transcribed", file=sys.stderr)
     return 1 if failures else 0

@@ -324,7 +324,7 @@ def test_what_align_cannot_use_gets_one_clear_line(model, speech, tmp_path, caps
     text.write_bytes(b"\xff\xfe\x00")
     for given, complaint in [
         (str(text), "text.txt: cannot be read as UTF-8 text"),
-        ("missing.txt", "outside the alph"),
+        ("missing.txt", "missing.txt: cannot be read as UTF-8 text (No such file"),
     ]:
         assert main(["align", str(model), str(audio), given]) == 1
         error = capsys.readouterr().err

@@ -10,6 +10,7 @@ import torch
 from deepspeech_sparse import DecoderConfig, Recognizer
 from deepspeech_sparse.audio import load_audio
 from deepspeech_sparse.cli import main
+from deepspeech_sparse.cli.parser import split_decoder
 from deepspeech_sparse.corpora.an4 import prepare_an4
 from deepspeech_sparse.corpora.manifest import read_manifest
 from deepspeech_sparse.decoding import decoder_of
@@ -184,13 +185,13 @@ def test_hot_words_appear_only_with_the_boost_and_leave_the_rest_alone(tmp_path)
     lexicon = lexicon_file(tmp_path, "go", "to", "sam", "now")
     for path in (None, lexicon):
         texts = []
-        for hot_words, boost in (((), 5.0), (("Kim",), 5.0), (("KIM", "to kim"), 0.0), (("go to kim",), 2.0)):
+        for hot_words, boost in (((), 5.0), (("Kim",), 5.0), (("KIM", "to kim"), 0.0), (("go to kim",), 2.5)):
             config = DecoderConfig("beam", lexicon=path, hot_words=hot_words, hot_word_boost=boost)
             [[best]] = decoder_of(config, alphabet).decode(rows[None], torch.tensor([13]))
             texts.append(best.text)
             units = ("go", "to", "kim") if hot_words[:1] == ("go to kim",) else ("kim",)
             count = sum(len(unit) for unit in units) if path is None else len(units)
-            gained = count * boost if "kim" in best.text.split() and hot_words else 0.0
+            gained = count * boost / (5 if path is None else 1) if "kim" in best.text.split() and hot_words else 0.0
             assert best.hot_word_score == pytest.approx(gained)
         assert texts == ["go to sam now", "go to kim now", "go to sam now", "go to kim now"]
 
@@ -212,6 +213,8 @@ def test_hot_words_are_scored_as_all_alignments_say(tmp_path, frames, seed, with
     rows = scores(frames, seed=seed)
     [found] = decoder_of(config, ALPHABET).decode(rows[None], torch.tensor([frames]), n_best=4)
 
+    boost = 1.5 if with_lexicon else 0.3
+
     def gain(string: str) -> float | None:
         said = string.split() if with_lexicon else list(f" {string} ")
         if with_lexicon and not set(said) <= set(words):
@@ -222,7 +225,7 @@ def test_hot_words_are_scored_as_all_alignments_say(tmp_path, frames, seed, with
         for phrase, start in itertools.product(phrases, range(len(said))):
             if said[start : start + len(phrase)] == phrase:
                 covered |= set(range(start, start + len(phrase)))
-        return 0.5 * sentence_score(*model, units, 2) + 1.5 * sum(said[place] != " " for place in covered)
+        return 0.5 * sentence_score(*model, units, 2) + boost * sum(said[place] != " " for place in covered)
 
     compare(found, ranked(all_strings(rows), gain), count=4)
 
@@ -232,6 +235,7 @@ def test_hot_words_are_scored_as_all_alignments_say(tmp_path, frames, seed, with
     [
         (None, {"lm": "none.arpa"}, r"none.arpa: no such language model; `deepspeech-sparse lm build`"),
         (b"", {"lm": "file"}, r"file: KenLM cannot read"),
+        (b"RIFF\xff\xfe\x80" * 99, {"lm": "file"}, r"file: KenLM cannot read"),
         (b"\0\1\2" * 99, {"lm": "file"}, r"file: KenLM cannot read"),
         (b"\\data\\\nngram 1=3\n\n\\1-grams:\n-1\ta\n", {"lm": "file"}, r"file: KenLM cannot read"),
         (b"mmap lm http://kheafield.com/code format version 5\n\0" + bytes(99), {"lm": "file"}, r"file: KenLM cannot"),
@@ -349,3 +353,24 @@ def test_beam_search_finds_texts_at_least_as_likely_as_the_best_path(corpora, tm
         assert judged[1] >= judged[0] - 1e-3
         better += judged[1] > judged[0] + 1e-3
     assert better, "a beam that never finds more than the best path is none"
+
+
+@pytest.mark.parametrize(
+    "given, phrases", [("new york", ("new york",)), ("[new york, no, '1']", ("new york", "no", "1")), ("[]", ())]
+)
+def test_hot_words_on_the_command_line_are_one_phrase_or_a_list(given, phrases):
+    assert split_decoder(["--decoder.hot_words", given])[0].hot_words == phrases
+
+
+def test_no_more_than_a_phrase_on_credit_drops_other_texts(tmp_path, monkeypatch):
+    """The beginning of a hot phrase is heard, not its end: its credit must not have cost the rest of the beam."""
+    monkeypatch.setattr("deepspeech_sparse.decoding.searches.THRESHOLD", 10.0)
+    alphabet = Alphabet(" abcdefghijklmnopqrstuvwxyz")
+    rows = torch.full((11, alphabet.size), math.log(1e-6))
+    for frame, symbol in enumerate("twenty sixa"[:10] + " "):
+        rows[frame, alphabet.encode(symbol)[0]] = math.log(0.99)
+    config = DecoderConfig(
+        "beam", lexicon=lexicon_file(tmp_path, "twenty", "six"), hot_words=("twentieth",), hot_word_boost=30.0
+    )
+    [[best]] = decoder_of(config, alphabet).decode(rows[None], torch.tensor([11]))
+    assert best.text == "twenty six" and best.hot_word_score == 0

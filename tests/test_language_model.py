@@ -207,3 +207,21 @@ def test_the_verb_builds_model_and_lexicon(tmp_path, capsys):
     assert (tmp_path / "lexicon.txt").read_text() == "go\tg o\nleft\tl e f t\nright\tr i g h t\n"
     assert main([*command, "--order", "9"]) == 1
     assert "order 9" in capsys.readouterr().err
+
+
+def test_no_file_is_written_over_another_that_was_given(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("go left\n")
+    for options in ({"out": text}, {"out": tmp_path / "lm", "lexicon": tmp_path / "x" / ".." / "lm"}):
+        with pytest.raises(InputError, match="is given twice"):
+            build_language_model([text], **options)
+    assert text.read_text() == "go left\n"
+
+
+def test_a_byte_order_mark_is_no_letter_and_a_lexicon_has_words(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_bytes(b"\xef\xbb\xbfgo left\n")
+    build_language_model([text], out=tmp_path / "lm.arpa", lexicon=tmp_path / "words.txt")
+    assert (tmp_path / "words.txt").read_text().startswith("go\tg o\n")
+    with pytest.raises(InputError, match="writes none of the words"):
+        build_language_model([text], out=tmp_path / "lm", lexicon=tmp_path / "words", alphabet=Alphabet(" xyz"))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -174,3 +175,14 @@ def test_results_come_in_order_and_failures_in_their_place(model, tmp_path):
     assert sum(progress) == 75
     assert results[1].source == "8 bytes of audio" and results[3].error.startswith("list: give a path")
     assert results[2].text == recognizer.transcribe(speech(2), sample_rate=RATE).text
+
+
+def test_a_finished_recording_does_not_wait_for_the_end_of_a_long_one_behind_it(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("deepspeech_sparse.recordings.POOL", 20.0)
+    recognizer, heard = Recognizer.load(model), []
+    long = tmp_path / "long.wav"
+    soundfile.write(long, speech(200), RATE)
+    soundfile.write(tmp_path / "short.wav", speech(2), RATE)
+    results = recognizer.transcribe_many([tmp_path / "short.wav", long], on_audio=heard.append)
+    assert next(results).duration == 2 and sum(heard) < 190
+    assert next(results).duration == 200

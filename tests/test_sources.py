@@ -128,3 +128,18 @@ def test_what_exists_is_skipped_only_when_all_of_it_does(model, folder, tmp_path
     assert capsys.readouterr().out == ""
     with pytest.raises(InputError, match="needs --out"):
         transcribe_files(model, [folder], skip_existing=True)
+
+
+def test_what_no_system_calls_a_file_stops_nobody_with_a_traceback(tmp_path, monkeypatch):
+    circle = tmp_path / "circle.wav"
+    circle.symlink_to(circle)
+    [excerpt] = excerpts_of([circle])
+    with pytest.raises((InputError, OSError)):
+        list(excerpt.blocks(RATE))
+    with pytest.raises(InputError, match="cannot be a file"):
+        excerpts_of(["a" * 5000])
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(InputError, match="no stdin"):
+        excerpts_of(["-"])
+    with pytest.raises(InputError, match="only http and https"):
+        excerpts_of(["s3://bucket/a.wav"], allow_urls=True)

@@ -323,3 +323,11 @@ def test_a_recurrent_layer_goes_on_where_it_was(cell):
                 layer(x, counts, 1, wrong)
         with pytest.raises(ValueError, match="one utterance in one direction"):
             layer(x[:8], torch.tensor([2] * 4), 1, state)
+
+
+def test_spaces_without_letters_are_not_kept():
+    decoder = GreedyStream(Alphabet(" ab"), 0.1)
+    read_all(decoder, rows_of(" -" * 500))
+    assert decoder.said == [] and decoder.text == ""
+    read_all(decoder, rows_of("a" + " - " * 2))
+    assert len(decoder.said) == 2 and decoder.text == "a"

@@ -149,3 +149,16 @@ def test_what_cannot_be_tuned_is_refused_first(options, words, model, tones, tmp
     settings = {"decoder": DecoderConfig(lm=Path("lm.arpa")), "out": tmp_path / "out", **options}
     with pytest.raises(InputError, match=words):
         tune(model, tones["dev"], **settings)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_comments_at_the_margin_inside_a_section_go_with_it(tmp_path, end):
+    recipe = tmp_path / "recipe.yaml"
+    before = "data: {train: a.jsonl, dev: b.jsonl}", "decoder:", "  kind: beam", "# old", "", "  alpha: 0.7"
+    after = "", "# of the training", "epochs: 3", ""
+    recipe.write_bytes(end.join([*before, *after]).encode())
+    write_section(recipe, decoder_section(DecoderConfig("beam", alpha=2.0)))
+    assert load_config(recipe).decoder.alpha == 2.0
+    content = recipe.read_bytes()
+    assert content.startswith(before[0].encode() + end.encode()) and content.endswith(end.join(after).encode())
+    assert b"old" not in content

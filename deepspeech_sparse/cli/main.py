@@ -34,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `... | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its exit
         return 141
+    except OSError as error:  # of stdout, above all; files have errors of their own
+        print(f"error: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
+        return 1
 
 
 def without_verb(arguments: list[str]) -> int:

@@ -146,11 +146,19 @@ def split_decoder(arguments: list[str]) -> tuple[DecoderConfig, list[str]]:
         if flag == "--decoder":
             values = decoder_section(text)
         else:
-            flags[flag.removeprefix("--decoder.")] = plain_value(text)
+            name = flag.removeprefix("--decoder.")
+            flags[name] = listed(text) if name == "hot_words" else plain_value(text)
     try:
         return config_from_dict(overlaid(values, flags), "--decoder", DecoderConfig), rest
     except InputError as error:
         raise UsageError(str(error)) from error
+
+
+def listed(text: str) -> list[str]:
+    """The phrases in `[new york, no]`, or the one in `new york`; none is anything else to YAML."""
+    inside = text.strip()
+    inside = inside[1:-1] if inside.startswith("[") and inside.endswith("]") else inside
+    return [phrase.strip().strip("'\"") for phrase in inside.split(",") if phrase.strip()]
 
 
 def decoder_section(path: str) -> dict:

@@ -249,7 +249,7 @@ def transcribe(
         format: txt, one line per file; srt or vtt, subtitles; tsv, segments with start and end in ms; json, one object
             per line, with times and confidence of words; all, a file of each
         out: write NAME.FORMAT into this folder, without the suffix of the audio file; inputs that would share a name
-            keep their suffix, and folders that tell them apart
+            keep their suffix, and folders that tell them apart; this looks at the inputs of one call only
         skip_existing: leave out recordings whose results are all in the folder of --out
         allow_urls: also fetch http:// and https:// addresses among the files, at most 4 GiB each
         pcm: with - for the file: stdin holds raw samples, signed 16 bit little-endian mono at this rate in Hz, and what
@@ -261,15 +261,15 @@ def transcribe(
         threads: how many work at the same time, 1 to 1024; by default one per core, or what OMP_NUM_THREADS says
         decoder: a recipe whose `decoder` section says how texts are found; greedy without one
     """
+    if device is not None and not microphone:
+        raise UsageError("transcribe: --device is for --microphone")
     if microphone or pcm is not None:
         if microphone and (files or pcm is not None):
             raise UsageError("transcribe: --microphone goes without files and --pcm")
         if pcm is not None and list(map(str, files)) != ["-"]:
             raise UsageError("transcribe: --pcm is for samples on stdin: give - for the file")
-        if format != "txt" or out is not None or decoder.kind != "greedy":
-            raise UsageError(
-                "transcribe: live text goes to stdout, decoded greedily; leave --format, --out, --decoder out"
-            )
+        if format != "txt" or out is not None or skip_existing or allow_urls or decoder != DecoderConfig():
+            raise UsageError("transcribe: live text is greedy and goes to stdout; leave --format, --out, --decoder out")
         from ..live import transcribe_microphone, transcribe_pcm
 
         if microphone:

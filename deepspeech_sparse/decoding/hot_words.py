@@ -82,6 +82,11 @@ class HotWords:
                 return node
         return 0
 
+    @property
+    def most_credit(self) -> float:
+        """Of a phrase that may still break off."""
+        return max(sum(map(self.weight, node.path)) for node in self.nodes)
+
     def step(self, match: Match, unit: int) -> tuple[float, Match]:
         """One unit more: what the text gains or gives back, and the match after it."""
         node = match.node

@@ -35,7 +35,7 @@ def load_kenlm(path: Path, units: Sequence[str], what: str) -> Any:
     try:
         with silent_stderr():  # KenLM draws a progress bar
             return KenLM(str(path), dictionary(units))
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:  # KenLM quotes what it found, whatever that is
         reason = " ".join(str(error).split("Exception", 1)[-1].split())[:160].strip(" .")
         raise InputError(f"{path}: KenLM cannot read this language model ({reason}); build it again") from error
 

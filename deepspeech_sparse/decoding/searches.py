@@ -32,6 +32,7 @@ BLANK = "<blank>"
 UNKNOWN = "<unk>"
 SPACE = "|"  # in a language model of characters
 IMPOSSIBLE = -1e5  # stands for minus infinity, which flashlight cannot add
+LETTERS = 5  # of a word, about: without a lexicon each has that share of the boost
 THRESHOLD = 10.0  # what lies below the best of a frame by a factor of e^10 is dropped; AN4 dev: as good as e^50
 
 
@@ -67,7 +68,7 @@ class LexiconSearch:
             LexiconDecoderOptions(
                 beam_size=config.beam_width,
                 beam_size_token=min(config.cutoff_top_n, alphabet.size),
-                beam_threshold=THRESHOLD,
+                beam_threshold=THRESHOLD + max(0.0, self.hot_words.most_credit),
                 lm_weight=weight,
                 word_score=config.beta,
                 unk_score=float("-inf"),
@@ -117,7 +118,7 @@ class FreeSearch:
         edge = [] if self.space is None else [self.space]
         self.hot_words = HotWords(
             [[*edge, *alphabet.encode(phrase), *edge] for phrase in phrases],
-            lambda label: 0.0 if label == self.space else config.hot_word_boost,
+            lambda label: 0.0 if label == self.space else config.hot_word_boost / LETTERS,
         )
         inner, weight = self.lm or ZeroLM(), config.alpha * LOG10
         if phrases or config.beta:
@@ -138,7 +139,7 @@ class FreeSearch:
             LexiconFreeDecoderOptions(
                 beam_size=config.beam_width,
                 beam_size_token=min(config.cutoff_top_n, alphabet.size),
-                beam_threshold=THRESHOLD,
+                beam_threshold=THRESHOLD + max(0.0, self.hot_words.most_credit),
                 lm_weight=weight,
                 sil_score=0.0,
                 log_add=True,

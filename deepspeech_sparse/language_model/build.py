@@ -56,6 +56,11 @@ def build_language_model(
     """
     if units == "characters" and lexicon is not None:
         raise InputError("lm: a lexicon goes with a model of words; leave one of the two out")
+    texts = [Path(text) for text in texts]
+    places = [Path(path).resolve() for path in (*texts, out, lexicon) if path is not None]
+    twice = next((path for path in places if places.count(path) > 1), None)
+    if twice is not None:
+        raise InputError(f"lm: {twice} is given twice; texts, model and lexicon are different files")
     for path in (out, lexicon):
         if path is not None:
             refuse_unwritable(path)

@@ -47,7 +47,7 @@ def texts_of(path: Path) -> Iterator[str]:
             for number, line in enumerate(lines, start=1):
                 if b"\0" in line:
                     raise InputError(f"{path}, line {number}: holds binary data; give text, one sentence in a line")
-                yield line.decode("utf-8")
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}, line {number}: not UTF-8 ({error.reason}); convert it, e.g. with iconv") from error
     except (OSError, EOFError, zlib.error) as error:

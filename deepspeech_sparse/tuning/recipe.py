@@ -13,7 +13,8 @@ from ..files import write_whole
 from ..settings import config_to_dict
 
 ALWAYS = ("kind", "lm", "lexicon", "alpha", "beta", "beam_width")
-SECTION = re.compile(r"^decoder:.*\n(?:(?:[ \t]+.*|[ \t]*)\n)*", re.MULTILINE)
+# Its lines are indented; empty ones and comments at the margin belong to it if an indented one follows.
+SECTION = re.compile(r"^decoder:.*\r?\n(?:(?:[ \t]*\r?\n|#.*\r?\n)*[ \t]+\S.*\r?\n)*", re.MULTILINE)
 
 
 def decoder_section(decoder: DecoderConfig, comment: str = "") -> str:
@@ -34,7 +35,7 @@ def write_section(recipe: Path, section: str) -> None:
         InputError: a recipe that cannot be read or written
     """
     try:
-        text = recipe.read_text(encoding="utf-8")
+        text = recipe.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{recipe}: cannot be read ({error}); give the path of a recipe") from error
     if text and not text.endswith("\n"):
