@@ -88,8 +88,11 @@ def test_a_recipe_without_a_section_gets_one_at_its_end(tmp_path):
     write_section(recipe, decoder_section(DecoderConfig("beam", alpha=1.5)))
     assert recipe.read_text().startswith("data: {train: a.jsonl, dev: b.jsonl}\nepochs: 3\ndecoder:\n  kind: beam\n")
     assert load_config(recipe).decoder.alpha == 1.5
-    with pytest.raises(InputError, match=r"none.yaml: cannot be read"):
-        write_section(tmp_path / "none.yaml", "decoder: {}\n")
+    write_section(tmp_path / "new.yaml", "decoder: {}\n")
+    assert (tmp_path / "new.yaml").read_text() == "decoder: {}\n"
+    recipe.write_bytes(b"\xff")
+    with pytest.raises(InputError, match=r"recipe.yaml: cannot be read"):
+        write_section(recipe, "decoder: {}\n")
 
 
 class BestNearOne:

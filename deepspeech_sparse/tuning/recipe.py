@@ -29,13 +29,13 @@ def decoder_section(decoder: DecoderConfig, comment: str = "") -> str:
 
 
 def write_section(recipe: Path, section: str) -> None:
-    """Replace the `decoder` section of a recipe, or append it.
+    """Replace the `decoder` section of a recipe, or append it; a file that is not there yet gets it alone.
 
     Raises:
         InputError: a recipe that cannot be read or written
     """
     try:
-        text = recipe.read_bytes().decode("utf-8")
+        text = recipe.read_bytes().decode("utf-8") if recipe.exists() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{recipe}: cannot be read ({error}); give the path of a recipe") from error
     if text and not text.endswith("\n"):
