@@ -54,7 +54,7 @@ def test_mp3_is_read(tmp_path):
 @pytest.mark.parametrize("rate", [4000, 8000, 11_025, 22_050, 44_100, 48_000, 96_000, 192_000])
 def test_any_rate_keeps_pitch_loudness_and_length(tmp_path, rate, caplog):
     soundfile.write(tmp_path / "sine.wav", sine(rate), rate, subtype="FLOAT")
-    with caplog.at_level(logging.INFO, logger="deepspeech_sparse"):
+    with caplog.at_level(logging.INFO, logger="deepspeech_sparse.audio"):
         samples = load_audio(tmp_path / "sine.wav", sample_rate=16_000)
     assert len(samples) == pytest.approx(16_000, abs=2)
     middle = slice(1000, 15_000)
