@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soxr
 
+from .audio import HIGHEST_RATE, LOWEST_RATE, resampled
 from .errors import InputError
 from .inference import Engine
 from .recognizer import Recognizer
@@ -29,7 +29,7 @@ def transcribe_pcm(model: Path, sample_rate: int, *, engine: Engine = "native", 
     Raises:
         InputError: a model that cannot stream, a rate that no recording has
     """
-    if not 1000 <= sample_rate <= 1_000_000:
+    if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
         raise InputError(f"--pcm {sample_rate}: Hz of the samples on stdin, e.g. 16000")
     recognizer = Recognizer.load(model, engine=engine, threads=threads)
     show(recognizer.stream(), resampled(samples_in(sys.stdin.fileno()), sample_rate, recognizer.sample_rate))
@@ -78,23 +78,13 @@ def show(stream: Stream, chunks: Iterable[np.ndarray]) -> None:
 
 
 def samples_in(descriptor: int) -> Iterator[np.ndarray]:
-    """16-bit samples (N_i,) of a pipe, as they arrive; a last odd byte is dropped."""
+    """16-bit samples of a pipe as they arrive, (N_i,) float32; a last odd byte is dropped."""
     rest = b""
     while content := os.read(descriptor, READ):  # what is there, without waiting for more
         content = rest + content
         whole = len(content) // 2 * 2
         rest = content[whole:]
-        yield np.frombuffer(content[:whole], dtype="<i2").astype(np.int16)
-
-
-def resampled(chunks: Iterable[np.ndarray], from_rate: int, to_rate: int) -> Iterator[np.ndarray]:
-    """16-bit samples (N_i,) -> float32 (N_j,) at another rate."""
-    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32") if from_rate != to_rate else None
-    for chunk in chunks:
-        samples = chunk / np.float32(32768)
-        yield stream.resample_chunk(samples) if stream else samples
-    if stream:
-        yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        yield np.frombuffer(content[:whole], dtype="<i2") / np.float32(32768)
 
 
 @contextmanager

@@ -82,7 +82,7 @@ class PhraseFinder:
     """
 
     def __init__(self, front_end: FrontEnd, log_probs: LogProbs, time_stride: int, alphabet: Alphabet) -> None:
-        self.front_end, self.log_probs, self.stride = front_end, log_probs, time_stride
+        self.front_end, self.log_probs = front_end, log_probs
         config = front_end.config
         self.grain = config.hop_samples * time_stride  # samples of an output frame
         self.seconds = self.grain / config.sample_rate

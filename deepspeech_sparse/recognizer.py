@@ -212,9 +212,9 @@ class Recognizer:
             rows.append(scores[skip : length if counted is None else min(length, skip + counted)])
         for item, scores, [best, *_] in zip(batch, rows, self.hypotheses(rows)):
             item.recording.heard[item.number] = self.segment(item, scores, best.text), best.lm_score
-        seconds = time.perf_counter() - started
+        seconds_per_frame = (time.perf_counter() - started) / sum(item.length for item in batch)
         for item in batch:
-            item.recording.seconds += seconds * item.length / sum(other.length for other in batch)
+            item.recording.seconds += seconds_per_frame * item.length
 
     def segment(self, item: Waiting, log_probs: Tensor, text: str) -> Segment | None:
         """A phrase with the times of its words; None if nothing was said."""

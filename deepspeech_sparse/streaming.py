@@ -116,7 +116,7 @@ class GreedyStream:
     seconds_per_frame: float
     frame: int = 0  # of the next log-probabilities
     before: int = BLANK  # label of the frame before
-    said: list[Said] = field(default_factory=list)  # since the last final
+    said: list[Said] = field(default_factory=list)  # since the last final; begins with a letter, no space after another
     space: bool = True  # whether one was heard before the first of them
 
     def __call__(self, log_probs: Tensor) -> tuple[list[Final], int, bool]:
@@ -156,21 +156,18 @@ class GreedyStream:
     def is_space(self, label: int) -> bool:
         return self.alphabet.symbols[label - 1] == " "
 
-    @property
-    def letters(self) -> list[Said]:
-        return [said for said in self.said if not self.is_space(said.label)]
-
     def pauses(self) -> bool:
         """Whether there has been no letter for `PAUSE` s since the last."""
-        letters = self.letters
-        return bool(letters) and (self.frame - 1 - letters[-1].last) * self.seconds_per_frame >= PAUSE
+        if not self.said:
+            return False
+        letter = self.said[-2 if self.is_space(self.said[-1].label) else -1]
+        return (self.frame - 1 - letter.last) * self.seconds_per_frame >= PAUSE
 
     def too_long(self) -> bool:
         """Whether a segment without a pause ends behind the last frame."""
-        letters = self.letters
-        if not letters or self.before == self.said[-1].label:  # which may go on in the next frame
+        if not self.said or self.before == self.said[-1].label:  # which may go on in the next frame
             return False
-        lasts = (self.frame - letters[0].first) * self.seconds_per_frame
+        lasts = (self.frame - self.said[0].first) * self.seconds_per_frame
         return lasts >= (LONGEST if self.is_space(self.said[-1].label) else 2 * LONGEST)
 
     def final(self) -> list[Final]:

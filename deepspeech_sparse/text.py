@@ -9,6 +9,8 @@ from .errors import InputError
 
 APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u0060\u00b4", "'"))
 
+SPACE_MARK = "|"  # the space in language models of characters: a real one divides the columns of ARPA files
+
 
 @dataclass(frozen=True)
 class Alphabet:

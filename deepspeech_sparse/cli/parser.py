@@ -107,21 +107,14 @@ def split_config(arguments: list[str]) -> tuple[dict, list[str]]:
 
     known = {field.name for field in dataclasses.fields(RunConfig)}
     values: dict = {}
-    flags, rest = {}, []
-    words = iter(arguments)
-    for word in words:
-        flag, equals, text = word.removeprefix("--").partition("=")
-        if word.startswith("--") and (flag == "config" or flag.split(".")[0] in known) and not flag.endswith(".help"):
-            text = text if equals else next(words, None)
-            if text is None:
-                raise UsageError(f"--{flag} needs a value")
-            if flag == "config":
-                values = read_yaml(text)
-                refuse_unknown_keys(values, RunConfig, text)
-            else:
-                flags[flag] = plain_value(text)
+    flags = {}
+    taken, rest = taken_flags(arguments, {"config", *known})
+    for flag, text in taken:
+        if flag == "config":
+            values = read_yaml(text)
+            refuse_unknown_keys(values, RunConfig, text)
         else:
-            rest.append(word)
+            flags[flag] = plain_value(text)
     values = overlaid(values, flags)
     try:
         refuse_unknown_keys(values, RunConfig, "flags")  # what --config says has been checked, under its own name
@@ -130,23 +123,32 @@ def split_config(arguments: list[str]) -> tuple[dict, list[str]]:
     return values, rest
 
 
-def split_decoder(arguments: list[str]) -> tuple[DecoderConfig, list[str]]:
-    """What --decoder RECIPE and flags such as --decoder.alpha 0.5 say, and the other arguments."""
-    values: dict = {}
-    flags, rest = {}, []
+def taken_flags(arguments: list[str], names: set[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Flags --NAME and --NAME.X with their values, in order, and the other arguments; NAME.help is one of those."""
+    taken, rest = [], []
     words = iter(arguments)
     for word in words:
-        flag, equals, text = word.partition("=")
-        if flag != "--decoder" and (not flag.startswith("--decoder.") or flag.endswith(".help")):
+        flag, equals, text = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or flag.split(".")[0] not in names or flag.endswith(".help"):
             rest.append(word)
             continue
         text = text if equals else next(words, None)
         if text is None:
-            raise UsageError(f"{flag} needs a value")
-        if flag == "--decoder":
+            raise UsageError(f"--{flag} needs a value")
+        taken.append((flag, text))
+    return taken, rest
+
+
+def split_decoder(arguments: list[str]) -> tuple[DecoderConfig, list[str]]:
+    """What --decoder RECIPE and flags such as --decoder.alpha 0.5 say, and the other arguments."""
+    values: dict = {}
+    flags = {}
+    taken, rest = taken_flags(arguments, {"decoder"})
+    for flag, text in taken:
+        if flag == "decoder":
             values = decoder_section(text)
         else:
-            name = flag.removeprefix("--decoder.")
+            name = flag.removeprefix("decoder.")
             flags[name] = listed(text) if name == "hot_words" else plain_value(text)
     try:
         return config_from_dict(overlaid(values, flags), "--decoder", DecoderConfig), rest

@@ -304,7 +304,7 @@ def align(
     Args:
         model: .safetensors file, run folder or checkpoint
         audio: audio file of some minutes at most
-        text: what is said; or the path of a file that holds it and ends in .txt, when there is such a file
+        text: what is said; or, if it ends in .txt, the path of a file that holds it
         format: words, a line for each with start and end in s and confidence; the others as of transcribe
         engine: native, the sparse engine, or torch with all zeros; both give the same times. Conformer and Wav2Letter
             always run in torch

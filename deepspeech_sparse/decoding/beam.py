@@ -14,11 +14,10 @@ from torch import Tensor
 
 from ..decoder_config import DecoderConfig
 from ..text import Alphabet
+from .greedy import begins_of
 from .hypothesis import Hypothesis
 from .kenlm import LOG10
 from .searches import IMPOSSIBLE, FreeSearch, LexiconSearch
-
-BLANK = 0
 
 
 class BeamDecoder:
@@ -101,15 +100,6 @@ def cut_off(rows: Tensor, share: float) -> Tensor:
     ordered, labels = rows.sort(-1, descending=True)
     before = ordered.exp().cumsum(-1) - ordered.exp()
     return rows.masked_fill(torch.zeros_like(rows, dtype=torch.bool).scatter(-1, labels, before >= share), IMPOSSIBLE)
-
-
-def begins_of(path: Sequence[int]) -> list[tuple[int, int]]:
-    """Where labels begin in a path: (label, frame), repeats and blanks left out."""
-    return [
-        (label, frame)
-        for frame, label in enumerate(path)
-        if label != BLANK and (frame == 0 or label != path[frame - 1])
-    ]
 
 
 def without_idle_spaces(begins: list[tuple[int, int]], space: int | None) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ from ..decoder_config import DecoderConfig
 from ..errors import InputError
 from ..text import Alphabet
 from .hypothesis import Hypothesis
+from .kenlm import refuse_missing
 
 REMEDY = "its package on PyPI cannot be built today; choose --decoder.kind beam, which has the same options"
 
@@ -31,8 +32,8 @@ class CtcdecodeDecoder:
             from ctcdecode import CTCBeamDecoder
         except ImportError as error:
             raise InputError(f"decoder: ctcdecode cannot be imported ({error}); {REMEDY}") from error
-        if config.lm is not None and not config.lm.is_file():
-            raise InputError(f"{config.lm}: no such language model; `deepspeech-sparse lm build` makes one")
+        if config.lm is not None:
+            refuse_missing(config.lm)
         self.alphabet = alphabet
         self.decoder = CTCBeamDecoder(
             ["_", *alphabet.symbols],

@@ -1,5 +1,7 @@
 """Greedy decoding: the best label of every frame, repeats merged, blanks dropped. No language model."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from ..text import Alphabet
@@ -35,12 +37,15 @@ class GreedyDecoder:
 
     def hypothesis(self, path: list[int], score: float) -> Hypothesis:
         """Of a path, one label for each frame."""
-        begins = [
-            (frame, label) for frame, label in enumerate(path) if label and (frame == 0 or label != path[frame - 1])
-        ]
-        frames, labels = zip(*begins) if begins else ((), ())
+        begins = begins_of(path)
+        labels, frames = zip(*begins) if begins else ((), ())
         text = " ".join(self.alphabet.decode(labels).split())
         return Hypothesis(text, labels, frames, score, score)
+
+
+def begins_of(path: Sequence[int]) -> list[tuple[int, int]]:
+    """Where labels begin in a path, one label for each frame: (label, frame), repeats and blanks left out."""
+    return [(label, frame) for frame, label in enumerate(path) if label and (frame == 0 or label != path[frame - 1])]
 
 
 def greedy(log_probs: Tensor, frames: Tensor, alphabet: Alphabet) -> list[str]:

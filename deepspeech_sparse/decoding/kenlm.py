@@ -29,8 +29,7 @@ def load_kenlm(path: Path, units: Sequence[str], what: str) -> Any:
     refuse_without_flashlight()
     from flashlight.lib.text.decoder.kenlm import KenLM
 
-    if not path.is_file():
-        raise InputError(f"{path}: no such language model; `deepspeech-sparse lm build` makes one")
+    refuse_missing(path)
     refuse_other_units(path, units, what)
     try:
         with silent_stderr():  # KenLM draws a progress bar
@@ -38,6 +37,12 @@ def load_kenlm(path: Path, units: Sequence[str], what: str) -> Any:
     except (RuntimeError, UnicodeDecodeError) as error:  # KenLM quotes what it found, whatever that is
         reason = " ".join(str(error).split("Exception", 1)[-1].split())[:160].strip(" .")
         raise InputError(f"{path}: KenLM cannot read this language model ({reason}); build it again") from error
+
+
+def refuse_missing(path: Path) -> None:
+    """InputError unless there is a file."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such language model; `deepspeech-sparse lm build` makes one")
 
 
 def refuse_without_flashlight() -> None:

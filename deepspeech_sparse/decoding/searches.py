@@ -22,7 +22,7 @@ from torchaudio.models.decoder import CTCDecoder
 
 from ..decoder_config import DecoderConfig
 from ..errors import InputError
-from ..text import Alphabet
+from ..text import SPACE_MARK, Alphabet
 from .hot_words import HotWords, written_phrases
 from .kenlm import LOG10, dictionary, load_kenlm
 from .language import FavouringLanguageModel
@@ -30,10 +30,22 @@ from .lexicon import read_lexicon
 
 BLANK = "<blank>"
 UNKNOWN = "<unk>"
-SPACE = "|"  # in a language model of characters
 IMPOSSIBLE = -1e5  # stands for minus infinity, which flashlight cannot add
 LETTERS = 5  # of a word, about: without a lexicon each has that share of the boost
 THRESHOLD = 10.0  # what lies below the best of a frame by a factor of e^10 is dropped; AN4 dev: as good as e^50
+
+
+def options_of(config: DecoderConfig, alphabet: Alphabet, hot_words: HotWords, weight: float) -> dict[str, Any]:
+    """What both searches are told; `weight` is that of the language model's score."""
+    return {
+        "beam_size": config.beam_width,
+        "beam_size_token": min(config.cutoff_top_n, alphabet.size),
+        "beam_threshold": THRESHOLD + max(0.0, hot_words.most_credit),
+        "lm_weight": weight,
+        "sil_score": 0.0,
+        "log_add": True,
+        "criterion_type": CriterionType.CTC,
+    }
 
 
 class LexiconSearch:
@@ -66,15 +78,9 @@ class LexiconSearch:
             dictionary([BLANK, *alphabet.symbols]),
             inner,
             LexiconDecoderOptions(
-                beam_size=config.beam_width,
-                beam_size_token=min(config.cutoff_top_n, alphabet.size),
-                beam_threshold=THRESHOLD + max(0.0, self.hot_words.most_credit),
-                lm_weight=weight,
+                **options_of(config, alphabet, self.hot_words, weight),
                 word_score=config.beta,
                 unk_score=float("-inf"),
-                sil_score=0.0,
-                log_add=True,
-                criterion_type=CriterionType.CTC,
             ),
             BLANK,
             " ",
@@ -105,14 +111,14 @@ class FreeSearch:
     """Texts are any strings."""
 
     def __init__(self, config: DecoderConfig, alphabet: Alphabet) -> None:
-        if config.lm is not None and SPACE in alphabet.symbols:
+        if config.lm is not None and SPACE_MARK in alphabet.symbols:
             raise InputError(
-                f"decoder: {SPACE} stands for the space in models of characters, this alphabet has it as a letter"
+                f"decoder: {SPACE_MARK} stands for the space in models of characters, this alphabet has it as a letter"
             )
         phrases = written_phrases(config.hot_words, alphabet)
         self.alphabet = alphabet
         self.space = alphabet.symbols.index(" ") + 1 if " " in alphabet.symbols else None
-        characters = [SPACE if symbol == " " else symbol for symbol in alphabet.symbols]
+        characters = [SPACE_MARK if symbol == " " else symbol for symbol in alphabet.symbols]
         # Label 0, the blank, is never scored; it stands first so that labels are the numbers of characters.
         self.lm = None if config.lm is None else load_kenlm(config.lm, [BLANK, *characters], "the alphabet")
         edge = [] if self.space is None else [self.space]
@@ -137,13 +143,7 @@ class FreeSearch:
             dictionary([BLANK, *alphabet.symbols]),
             inner,
             LexiconFreeDecoderOptions(
-                beam_size=config.beam_width,
-                beam_size_token=min(config.cutoff_top_n, alphabet.size),
-                beam_threshold=THRESHOLD + max(0.0, self.hot_words.most_credit),
-                lm_weight=weight,
-                sil_score=0.0,
-                log_add=True,
-                criterion_type=CriterionType.CTC,
+                **options_of(config, alphabet, self.hot_words, weight),
             ),
             BLANK,
             BLANK,  # flashlight takes this for a text's beginning; a space there would be lost

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,7 +44,6 @@ def smooth(counts: Counts, prune: Sequence[int] = ()) -> list[Smoothed]:
     """
     thresholds = checked_thresholds(prune, len(counts.orders))
     smoothed: list[Smoothed] = []
-    backoffs: list[np.ndarray] = []
     for k, ngrams in enumerate(counts.orders, start=1):
         adjusted = adjusted_counts(counts.orders, k)
         kept = ngrams.count > thresholds[k - 1]
@@ -61,13 +60,10 @@ def smooth(counts: Counts, prune: Sequence[int] = ()) -> list[Smoothed]:
         probability = own + gamma[ngrams.context] * lower
         if k == 1:
             probability[BEGIN] = 0.0  # never predicted
-        else:
-            backoffs.append(gamma)
+        else:  # gamma is of the contexts, which are the n-grams of the order below
+            smoothed[-1] = replace(smoothed[-1], backoff=gamma)
         smoothed.append(Smoothed(probability, np.ones(len(ngrams)), kept))
-    return [
-        Smoothed(order.probability, backoffs[index] if index < len(backoffs) else order.backoff, order.kept)
-        for index, order in enumerate(smoothed)
-    ]
+    return smoothed
 
 
 def adjusted_counts(orders: list[NGrams], k: int) -> np.ndarray:

@@ -11,11 +11,10 @@ from typing import Literal
 
 from ..corpora.manifest import read_manifest
 from ..errors import InputError
-from ..text import normalise
+from ..text import SPACE_MARK, normalise
 
 Units = Literal["words", "characters"]
 RESERVED = ("<s>", "</s>", "<unk>")
-SPACE = "|"  # how a model of characters writes the space, which divides the columns of an ARPA file
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +70,8 @@ def units_of(sentence: str, units: Units) -> list[str]:
         if reserved:
             raise InputError(f"text {sentence[:60]!r}: {reserved} is reserved for language models; remove it")
         return found
-    if SPACE in sentence:
-        raise InputError(f"text {sentence[:60]!r}: {SPACE} stands for the space in models of characters; remove it")
-    return list(sentence.replace(" ", SPACE))
+    if SPACE_MARK in sentence:
+        raise InputError(
+            f"text {sentence[:60]!r}: {SPACE_MARK} stands for the space in models of characters; remove it"
+        )
+    return list(sentence.replace(" ", SPACE_MARK))
