@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from . import __version__
-from .engine.runtime import VARIABLE, Runtime, extension, runtime
+from .runtime import VARIABLE, Runtime, extension, runtime
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 COMPILERS = ("c++", "g++", "clang++")

@@ -29,3 +29,4 @@ inline void check_threads(int threads) {
 void bind_convolution(nanobind::module_& m);
 void bind_matrix(nanobind::module_& m);
 void bind_recurrence(nanobind::module_& m);
+void bind_training(nanobind::module_& m);

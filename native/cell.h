@@ -7,7 +7,7 @@ namespace sparse {
 
 constexpr float kClip = 20.f;  // of the clipped ReLU, min(max(x, 0), 20)
 
-enum class Cell { kRnn, kGru, kLstm, kClippedRnn };
+enum class Cell { kRnn, kGru, kLstm, kClippedRnn, kReluRnn };  // the last one is for training alone
 
 constexpr int gates_of(Cell cell) { return cell == Cell::kGru ? 3 : cell == Cell::kLstm ? 4 : 1; }
 

@@ -5,6 +5,8 @@
 #include "convolve.h"
 #include "squares.h"
 #include "step.h"
+#include "tiles.h"
+#include "train_step.h"
 #include "transpose.h"
 #include "unstructured.h"
 
@@ -27,9 +29,14 @@ namespace SPARSE_PATH {
         SPARSE_COLUMNS(Counted, 16, T), \
     }
 
+#define SPARSE_TRAINING(step) \
+    {step<TrainRnn>, step<TrainGru>, step<TrainLstm>, step<TrainClippedRnn>, step<TrainRelu>}
+
 #define SPARSE_KERNELS(name, X) \
     {name, SPARSE_PRODUCTS(X, float), SPARSE_PRODUCTS(X, Half), SPARSE_PRODUCTS(X, int8_t), transpose, \
-     {step<Rnn>, step<Gru>, step<Lstm>, step<ClippedRnn>}, kTileFrames, convolve, convolve_scratch}
+     {step<Rnn>, step<Gru>, step<Lstm>, step<ClippedRnn>}, SPARSE_TRAINING(train_forward), \
+     SPARSE_TRAINING(train_backward), round_small, kWidth, kTileWidth, list_entries, add_listed, add_dense, kTileFrames, convolve, \
+     convolve_scratch}
 
 extern const Kernels kernels;
 const Kernels kernels = SPARSE_KERNELS(SPARSE_STRING(SPARSE_PATH), Loads);

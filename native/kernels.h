@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cell.h"
+#include "gradients.h"
 #include "layout.h"
 #include "taps.h"
 
@@ -34,6 +35,14 @@ struct Kernels {
     void (*transpose)(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to,
                       int64_t to_stride);
     StepFunction steps[4];  // by Cell
+    TrainForward train_forward[5];  // by Cell
+    TrainBackward train_backward[5];
+    void (*round_small)(float* x, int64_t count, float threshold);
+    int64_t vector, tile_width;  // floats of a vector, and of a row of a tile
+    void (*list_entries)(const float* from, int64_t stride, int64_t rows, int64_t depth, const Entries& to);
+    void (*add_listed)(const Entries&, int64_t rows, const float* tile, float* y, int64_t stride, int vectors);
+    void (*add_dense)(const float* x, int64_t x_stride, int64_t rows, const uint16_t* at, int64_t depth,
+                      const float* tile, float* y, int64_t y_stride, int vectors);
     int64_t tile_frames;  // output frames that `convolve` computes at once
     void (*convolve)(const Taps&, const Utterance&, const Piece&, float* scratch);
     int64_t (*convolve_scratch)(const Taps&, int64_t bins);  // floats of scratch for pieces of so many input bins

@@ -1,4 +1,4 @@
-// The extension `deepspeech_sparse.engine._kernels`: which kernels run, and the classes of bind_*.cpp.
+// The extension `deepspeech_sparse._kernels`: which kernels run, and the classes of bind_*.cpp.
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -19,4 +19,5 @@ NB_MODULE(_kernels, m) {
     bind_convolution(m);
     bind_matrix(m);
     bind_recurrence(m);
+    bind_training(m);
 }

@@ -54,7 +54,7 @@ def main() -> None:
 
 def use_kernels(path: Path) -> None:
     """Have the package find this extension module in place of the installed one."""
-    name = "deepspeech_sparse.engine._kernels"
+    name = "deepspeech_sparse._kernels"
     spec = importlib.util.spec_from_file_location(name, path)
     sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[name])
@@ -89,7 +89,7 @@ class Target:
 
 
 def fuzz_targets() -> dict[str, Target]:
-    from deepspeech_sparse.engine.runtime import native
+    from deepspeech_sparse.runtime import native
     from deepspeech_sparse.errors import InputError
 
     kernels = native()

@@ -9,7 +9,7 @@ from torch import nn
 
 from deepspeech_sparse.engine import SparseMatrix, SparseNetwork
 from deepspeech_sparse.engine.recurrent import Direction, Recurrence, step_by_step
-from deepspeech_sparse.engine.runtime import native
+from deepspeech_sparse.runtime import native
 from deepspeech_sparse.engine.sequences import Packing
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig, network_of
 from deepspeech_sparse.model.masking import frame_mask

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from deepspeech_sparse.engine import SparseMatrix, runtime
 from deepspeech_sparse.engine.products import NativeProduct, TorchProduct
-from deepspeech_sparse.engine.runtime import VARIABLE, choice, extension, native
+from deepspeech_sparse.runtime import VARIABLE, choice, extension, native
 from deepspeech_sparse.engine.sparse import BLOCKS, MOST_COLUMNS
 from deepspeech_sparse.engine.values import FORMATS, rounded
 from deepspeech_sparse.errors import InputError
@@ -28,7 +28,7 @@ ALL_BLOCKS = (*BLOCKS, None)
 KERNELS = native()
 PATHS = ("torch", *(KERNELS.paths() if KERNELS else ()))
 needs_kernels = pytest.mark.skipif(KERNELS is None, reason="installed without native kernels, or torch is forced")
-module = sys.modules["deepspeech_sparse.engine.runtime"]  # whose name the function hides
+module = sys.modules["deepspeech_sparse.runtime"]  # whose name the function hides
 
 
 def packed(dense: Tensor, block: tuple[int, int] | None, path: str, values: str = "float32") -> SparseMatrix:

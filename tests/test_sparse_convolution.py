@@ -14,7 +14,7 @@ from torch import Tensor
 import deepspeech_sparse.engine.convolution
 from deepspeech_sparse.engine import SparseConvolution
 from deepspeech_sparse.engine.convolution import MEASURED_FRAMES
-from deepspeech_sparse.engine.runtime import native
+from deepspeech_sparse.runtime import native
 from deepspeech_sparse.model.config import ConvolutionConfig
 from deepspeech_sparse.model.convolution import MaskedConvolution
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from deepspeech_sparse.engine import SparseMatrix
-from deepspeech_sparse.engine.runtime import native
+from deepspeech_sparse.runtime import native
 from deepspeech_sparse.engine.values import rounded
 
 KERNELS = native()

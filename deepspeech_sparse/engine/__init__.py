@@ -2,7 +2,7 @@
 
 from .convolution import SparseConvolution
 from .network import SparseNetwork
-from .runtime import Runtime, runtime
+from ..runtime import Runtime, runtime
 from .sparse import SparseMatrix
 
 __all__ = ["Runtime", "SparseConvolution", "SparseMatrix", "SparseNetwork", "runtime"]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..model.masking import clipped_relu
 from .products import threads_of_torch
-from .runtime import native
+from ..runtime import native
 from .sparse import number_of_threads, refuse_unfit, without_gradient
 
 CHOICES = ("sparse", "dense")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..model.masking import clipped_relu
 from .products import NativeProduct
-from .runtime import native
+from ..runtime import native
 from .sparse import SparseMatrix
 
 

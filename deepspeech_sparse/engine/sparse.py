@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .products import NativeProduct, TorchProduct
-from .runtime import native
+from ..runtime import native
 from .values import FORMATS, rounded
 
 BLOCKS = ((1, 1), (8, 1), (16, 1), (4, 4))  # rows x columns

@@ -14,7 +14,7 @@ from types import ModuleType
 
 import torch
 
-from ..errors import InputError
+from .errors import InputError
 
 VARIABLE = "DEEPSPEECH_SPARSE_KERNELS"
 

@@ -1,0 +1,10 @@
+"""Sparse gradients: recurrent layers whose small gate gradients become zero on their way back through time.
+
+Zhu, Clemons, Pool, Rhu, Keckler and Xie, "Sparsified SGD"; dropped by whole units: arXiv 1806.00512.
+"""
+
+from .layers import GRU, LSTM, RNN, RoundedGradients
+from .rounding import EXACT, Rounding
+from .seen import Seen
+
+__all__ = ["EXACT", "GRU", "LSTM", "RNN", "RoundedGradients", "Rounding", "Seen"]

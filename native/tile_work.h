@@ -1,0 +1,72 @@
+// Scratch and helpers around the tiles of tiles.h.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels.h"
+#include "matrix.h"
+
+namespace sparse {
+
+inline int64_t whole(int64_t number, int64_t of) { return (number + of - 1) / of * of; }
+
+// Part `part` of `parts` of `number`, in whole vectors of 16.
+inline int64_t share(int64_t number, int part, int parts) {
+    return std::min(whole(number, kWidest) / kWidest * part / parts * kWidest, number);
+}
+
+// Entries of up to `rows` rows of a tile.
+class EntryList {
+public:
+    explicit EntryList(int64_t rows) : start_(rows + 1), at_(rows * kTileDepth + kWidest), value_(at_.size()) {}
+    Entries entries() { return {start_.data(), at_.data(), value_.data()}; }
+
+private:
+    std::vector<int32_t> start_;
+    std::vector<uint16_t> at_;
+    Array<float> value_;
+};
+
+// A matrix as the tiles want it: (blocks, rows, tile_width), zeros beyond the last column.
+class Tiles {
+public:
+    Tiles(const Kernels& kernels, int64_t rows, int64_t columns)
+        : width_(kernels.tile_width), vector_(kernels.vector), rows_(rows), columns_(columns),
+          data_(whole(columns, width_) * rows) {}
+
+    int64_t blocks() const { return (columns_ + width_ - 1) / width_; }
+    const float* tile(int64_t block, int64_t row) const { return data_.data() + (block * rows_ + row) * width_; }
+    // Vectors of a block that have columns.
+    int vectors(int64_t block) const {
+        return int((std::min(width_, columns_ - block * width_) + vector_ - 1) / vector_);
+    }
+
+    // Rows [begin, end) from a matrix whose first row begins at `from`.
+    void fill(const float* from, int64_t stride, int64_t begin, int64_t end) {
+        for (int64_t block = 0; block < blocks(); ++block) {
+            const int64_t here = std::min(width_, columns_ - block * width_);
+            for (int64_t row = begin; row < end; ++row) {
+                const float* source = from + row * stride + block * width_;
+                std::copy(source, source + here, data_.data() + (block * rows_ + row) * width_);
+            }
+        }
+    }
+
+    // From its transpose (columns, rows).
+    void fill_transposed(const Kernels& kernels, const float* from, int64_t stride) {
+        for (int64_t block = 0; block < blocks(); ++block) {
+            const int64_t here = std::min(width_, columns_ - block * width_);
+            kernels.transpose(from + block * width_ * stride, stride, here, rows_, data_.data() + block * rows_ * width_, width_);
+        }
+    }
+
+private:
+    int64_t width_, vector_, rows_, columns_;
+    Array<float> data_;
+};
+
+// Above this share of entries a tile is multiplied with its zeros: that takes no list and fewer loads.
+constexpr double kDenseFrom = 0.55;
+
+}  // namespace sparse
