@@ -35,7 +35,8 @@ namespace SPARSE_PATH {
 #define SPARSE_KERNELS(name, X) \
     {name, SPARSE_PRODUCTS(X, float), SPARSE_PRODUCTS(X, Half), SPARSE_PRODUCTS(X, int8_t), transpose, \
      {step<Rnn>, step<Gru>, step<Lstm>, step<ClippedRnn>}, SPARSE_TRAINING(train_forward), \
-     SPARSE_TRAINING(train_backward), round_small, kWidth, kTileWidth, list_entries, add_listed, add_dense, kTileFrames, convolve, \
+     SPARSE_TRAINING(train_backward), round_small, keep_larger, keep_where, \
+     kWidth, kTileWidth, list_entries, add_listed, add_dense, kTileFrames, convolve, \
      convolve_scratch}
 
 extern const Kernels kernels;

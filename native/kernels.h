@@ -38,6 +38,8 @@ struct Kernels {
     TrainForward train_forward[5];  // by Cell
     TrainBackward train_backward[5];
     void (*round_small)(float* x, int64_t count, float threshold);
+    void (*keep_larger)(const float* x, int64_t count, float* most);  // most = max(most, |x|)
+    void (*keep_where)(float* x, int64_t count, const float* most, float least);  // others become zero
     int64_t vector, tile_width;  // floats of a vector, and of a row of a tile
     void (*list_entries)(const float* from, int64_t stride, int64_t rows, int64_t depth, const Entries& to);
     void (*add_listed)(const Entries&, int64_t rows, const float* tile, float* y, int64_t stride, int vectors);

@@ -140,4 +140,31 @@ void round_small(float* x, int64_t count, float threshold) {
     for (; at < count; ++at) round_at<1>(x + at, threshold);
 }
 
+template <int N>
+inline void larger_at(const float* x, float* most) {
+    const Vector<N> value = load<N>(x), size = value < 0.f ? -value : value, before = load<N>(most);
+    const auto stays = (size <= before) | (before != before);  // NaN is larger than all
+    store<N>(most, stays ? before : size);
+}
+
+// most[i] = max(most[i], |x[i]|)
+void keep_larger(const float* x, int64_t count, float* most) {
+    int64_t at = 0;
+    for (; at + kWidth <= count; at += kWidth) larger_at<kWidth>(x + at, most + at);
+    for (; at < count; ++at) larger_at<1>(x + at, most + at);
+}
+
+template <int N>
+inline void keep_at(float* x, const float* most, float least) {
+    const Vector<N> value = load<N>(x);
+    store<N>(x, load<N>(most) < least ? Vector<N>{} : value);
+}
+
+// x[i] = 0 where most[i] < least
+void keep_where(float* x, int64_t count, const float* most, float least) {
+    int64_t at = 0;
+    for (; at + kWidth <= count; at += kWidth) keep_at<kWidth>(x + at, most + at, least);
+    for (; at < count; ++at) keep_at<1>(x + at, most + at, least);
+}
+
 }  // namespace

@@ -2,7 +2,7 @@
 
 #include <deque>
 #include <functional>
-#include <numeric>
+#include <limits>
 
 #include "threads.h"
 #include "tile_work.h"
@@ -167,25 +167,22 @@ private:
             std::fill_n(score, units, 0.f);
             for (int64_t b = 0; b < d_.batch; ++b) {
                 // A GRU's new gate counts before its reset gate made it smaller.
-                const float* row = (g_.input ? input(t, b) : gradient(t, b)) + gate * d_.hidden + from;
-                for (int64_t i = 0; i < units; ++i) {
-                    const float size = row[i] < 0 ? -row[i] : row[i];
-                    if (!(size <= score[i])) score[i] = size;  // NaN is larger than all
-                }
+                const float* row = g_.input ? input(t, b) : gradient(t, b);
+                k_.keep_larger(row + gate * d_.hidden + from, units, score);
             }
         }
         barrier_.wait();
-        const auto larger = [](float a, float b) { return a != a ? b == b : a > b; };  // NaN first
         std::copy(scores_.begin(), scores_.end(), sorted.begin());
-        std::nth_element(sorted.begin(), sorted.begin() + (g_.kept - 1), sorted.end(), larger);
+        for (float& score : sorted) {
+            if (score != score) score = std::numeric_limits<float>::infinity();  // NaN stays
+        }
+        std::nth_element(sorted.begin(), sorted.begin() + (g_.kept - 1), sorted.end(), std::greater<float>());
         const float least = sorted[g_.kept - 1];
         for (int gate = 0; gate < count_; ++gate) {
-            for (int64_t i = gate * d_.hidden + from; i < gate * d_.hidden + from + units; ++i) {
-                if (!larger(least, scores_[i])) continue;
-                for (int64_t b = 0; b < d_.batch; ++b) {
-                    gradient(t, b)[i] = 0.f;
-                    if (g_.input) input(t, b)[i] = 0.f;
-                }
+            const int64_t at = gate * d_.hidden + from;
+            for (int64_t b = 0; b < d_.batch; ++b) {
+                k_.keep_where(gradient(t, b) + at, units, scores_.data() + at, least);
+                if (g_.input) k_.keep_where(input(t, b) + at, units, scores_.data() + at, least);
             }
         }
     }

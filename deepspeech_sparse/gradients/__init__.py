@@ -3,7 +3,8 @@
 Zhu, Clemons, Pool, Rhu, Keckler and Xie, "Sparsified SGD"; dropped by whole units: arXiv 1806.00512.
 """
 
-from .layers import GRU, LSTM, RNN, RoundedGradients
+from .layers import GRU, LSTM, RNN
+from .rounded import RoundedGradients
 from .rounding import EXACT, Rounding
 from .seen import Seen
 

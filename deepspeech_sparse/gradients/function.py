@@ -39,29 +39,28 @@ class Way:
 class Recurrence(torch.autograd.Function):
     """x (T, B, F), first state (B, H) -> states (T, B, H), last state (B, H); of an LSTM, memory too.
 
-    Arguments: way, x, W (G H, F), U (G H, H), bias of both (G H) or None, bias of a GRU's last recurrent product (H) or
-    None, first state, first memory or None. Frames that are not real have the first state.
+    Arguments: way, x, W (G H, F) or None where x is the input product already, U (G H, H), bias of both (G H) or None,
+    bias of a GRU's last recurrent product (H) or None, first state, first memory or None. Frames that are not real have
+    the first state.
     """
 
     @staticmethod
     def forward(ctx, way: Way, x, weight_ih, weight_hh, bias, bias_new, state, memory):
-        compute = with_kernels if with_kernels.usable(x, weight_ih, weight_hh) else with_torch
+        compute = with_kernels if with_kernels.usable(x, weight_hh) else with_torch
         total = len(x)
-        gates = torch.nn.functional.linear(x, weight_ih, bias)
+        gates = x.clone(memory_format=torch.contiguous_format) if weight_ih is None else torch.nn.functional.linear(x, weight_ih, bias)
         states = state.expand(total + 1, *state.shape).contiguous()
         memories = None if memory is None else memory.expand(total + 1, *memory.shape).contiguous()
         products = None
         if way.cell == "gru":
             products = states.new_empty(total, *state.shape)
             bias_new = state.new_zeros(state.shape[1]) if bias_new is None else bias_new
-        d = Direction(
-            way.cell, way.backwards, way.lengths, weight_hh, bias_new, gates, states, memories, products
-        )
+        d = Direction(way.cell, way.backwards, way.lengths, weight_hh, bias_new, gates, states, memories, products)
         compute.forward(d)
-        simple = way.cell not in ("gru", "lstm")  # the state says what the gate was
-        ctx.save_for_backward(
-            x, weight_ih, weight_hh, bias_new, None if simple else gates, states, memories, products
-        )
+        if way.cell not in ("gru", "lstm"):
+            gates = None  # the state says what the gate was
+        x = None if weight_ih is None else x
+        ctx.save_for_backward(x, weight_ih, weight_hh, bias_new, gates, states, memories, products)
         ctx.way, ctx.compute = way, compute
         ctx.set_materialize_grads(False)
         outputs = states[:-1] if way.backwards else states[1:]
@@ -82,17 +81,23 @@ class Recurrence(torch.autograd.Function):
             d, upper, last_state, None if memories is None else last_memory, way.rounding, every
         )
         if way.seen is not None:
-            way.seen.note(way, back, x.shape[2])
+            way.seen.note(way, back, 0 if x is None else x.shape[2])
         skip = compute is with_kernels and back.zeros >= with_kernels.WORTH_IT
         product = with_kernels.skipping_product if skip else torch.mm
         outer = with_kernels.skipping_outer if skip else lambda x, z: x.t() @ z
-        recurrent, inputs = back.recurrent.flatten(0, 1), back.inputs.flatten(0, 1)
-        before = states[1:] if way.backwards else states[:-1]
         needs = ctx.needs_input_grad
+        at_x = at_weight = None
+        recurrent, inputs = back.recurrent.flatten(0, 1), back.inputs.flatten(0, 1)
+        if weight_ih is None:
+            at_x = back.inputs
+        else:
+            at_x = product(inputs, weight_ih).view(x.shape) if needs[1] else None
+            at_weight = outer(inputs, x.flatten(0, 1)) if needs[2] else None
+        before = states[1:] if way.backwards else states[:-1]
         return (
             None,
-            product(inputs, weight_ih).view(x.shape) if needs[1] else None,
-            outer(inputs, x.flatten(0, 1)) if needs[2] else None,
+            at_x,
+            at_weight,
             outer(recurrent, before.flatten(0, 1)) if needs[3] else None,
             inputs.sum(0) if needs[4] else None,
             recurrent[:, -states.shape[2] :].sum(0) if needs[5] else None,

@@ -5,43 +5,24 @@ Where nothing is rounded they are torch's own layers or, on a CPU, the native ke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from . import native_direction
-from .function import Recurrence, Way
-from .rounding import EXACT, Rounding
-from .seen import Seen
+from .function import Recurrence
+from .rounded import RoundedGradients
 
 
-class RoundedGradients:
-    """What the three layers share; to be inherited beside one of torch's.
-
-    Attributes:
-        rounding: of all gate gradients, from the next forward pass on; or one for each direction of each layer, those of
-            the first layer first
-        seen: take notes of backward passes, one for each direction of each layer; none where nobody wants to know
-    """
-
-    rounding: Rounding | Sequence[Rounding] = EXACT
-    seen: Sequence[Seen] | None = None
+class TorchLayer(RoundedGradients):
+    """What the three layers share."""
 
     @property
     def directions(self) -> int:
         """Directions of all layers."""
         return self.num_layers * (2 if self.bidirectional else 1)
-
-    @property
-    def roundings(self) -> tuple[Rounding, ...]:
-        """One for each direction of each layer."""
-        one = isinstance(self.rounding, Rounding)
-        roundings = (self.rounding,) * self.directions if one else tuple(self.rounding)
-        if len(roundings) != self.directions:
-            raise ValueError(f"{len(roundings)} roundings, one for each of {self.directions} directions is needed")
-        return roundings
 
     def forward(self, input, hx=None):
         """See torch's layer of the same name."""
@@ -127,8 +108,7 @@ class RoundedGradients:
                 bias_hh = nn.functional.pad(bias_hh[: -self.hidden_size], (0, self.hidden_size))
             bias = bias + bias_hh
         index = layer * (self.directions // self.num_layers) + backwards
-        seen = None if self.seen is None else self.seen[index]
-        way = Way(CELLS[self.mode], backwards, lengths, self.roundings[index], seen)
+        way = self.way(CELLS[self.mode], index, backwards, lengths)
         memory = first[1][index] if len(first) == 2 else None
         return Recurrence.apply(way, x, weight_ih, weight_hh, bias, bias_new, first[0][index], memory)
 
@@ -153,13 +133,13 @@ def mapped(state, change: Callable[[Tensor], Tensor]):
     return tuple(map(change, state)) if isinstance(state, tuple) else change(state)
 
 
-class LSTM(RoundedGradients, nn.LSTM):
+class LSTM(TorchLayer, nn.LSTM):
     """torch.nn.LSTM whose gate gradients may be rounded, see `RoundedGradients`; not with proj_size."""
 
 
-class GRU(RoundedGradients, nn.GRU):
+class GRU(TorchLayer, nn.GRU):
     """torch.nn.GRU whose gate gradients may be rounded, see `RoundedGradients`."""
 
 
-class RNN(RoundedGradients, nn.RNN):
+class RNN(TorchLayer, nn.RNN):
     """torch.nn.RNN, tanh or relu, whose gate gradients may be rounded, see `RoundedGradients`."""

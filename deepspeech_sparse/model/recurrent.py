@@ -1,23 +1,23 @@
-"""Recurrent layers: torch's fused cells, and the clipped RNN of the sparsity paper.
+"""Recurrent layers: torch's cells, and the clipped RNN of the sparsity paper.
 
 Both map (B, T, features) and frames (B,) to (B, T, features') with zeros after each length, and neither lets padding
-touch a real frame: the fused cells run on packed sequences, the clipped one starts in the padding with a zero state
-that stays zero until the first real frame.
+touch a real frame. The gate gradients of both may be rounded in training, see `gradients/`.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from ..gradients import GRU, LSTM, RNN, RoundedGradients
+from ..gradients.function import Recurrence, Way
 from .config import NetworkConfig
-from .gru_cpu import gru_on_cpu
-from .masking import SequenceNorm, clipped_relu, frame_mask
+from .masking import SequenceNorm
 
-FUSED = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+FUSED = {"rnn": RNN, "gru": GRU, "lstm": LSTM}
 
 
 class FusedRecurrence(nn.Module):
-    """One RNN, GRU or LSTM layer (cuDNN / oneDNN), with sequence-wise batch norm on its input.
+    """One RNN, GRU or LSTM layer, with sequence-wise batch norm on its input.
 
     torch's GRU applies the reset gate after the recurrent product, as Deep Speech 2 does.
     """
@@ -31,22 +31,19 @@ class FusedRecurrence(nn.Module):
     def forward(self, x: Tensor, frames: Tensor) -> Tensor:
         if self.norm is not None:
             x = self.norm(x, frames)
-        y = gru_on_cpu(self.cell, x, frames) if self.on_cpu(x) else self.packed(x, frames)
+        # torch's own layers know packed sequences alone, ours do without.
+        y = self.cell.over(x, lengths=frames)[0] if self.cell.takes(x) else self.packed(x, frames)
         if self.sum_directions:
             forwards, backwards = y.chunk(2, dim=-1)
             y = forwards + backwards
         return y
-
-    def on_cpu(self, x: Tensor) -> bool:
-        """Whether our own GRU runs, which is faster than torch's on a CPU; it knows float32 and no autocast."""
-        return isinstance(self.cell, nn.GRU) and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
     def packed(self, x: Tensor, frames: Tensor) -> Tensor:
         packed = pack_padded_sequence(x, frames.cpu(), batch_first=True, enforce_sorted=False)
         return pad_packed_sequence(self.cell(packed)[0], batch_first=True, total_length=x.shape[1])[0]
 
 
-class ClippedRecurrence(nn.Module):
+class ClippedRecurrence(RoundedGradients, nn.Module):
     """The paper's bidirectional layer: one input matrix for both directions, their outputs summed.
 
     Narang et al. 2017, section 4; Deep Speech 2, Eq. 9:
@@ -59,7 +56,7 @@ class ClippedRecurrence(nn.Module):
 
     def __init__(self, features: int, config: NetworkConfig) -> None:
         super().__init__()
-        directions = 2 if config.bidirectional else 1
+        self.directions = directions = 2 if config.bidirectional else 1
         self.weight_ih = nn.Parameter(torch.empty(config.hidden, features))
         self.weight_hh = nn.Parameter(torch.empty(config.hidden, config.hidden))
         self.weight_hh_reverse = nn.Parameter(torch.empty(config.hidden, config.hidden)) if directions == 2 else None
@@ -71,20 +68,18 @@ class ClippedRecurrence(nn.Module):
 
     def forward(self, x: Tensor, frames: Tensor) -> Tensor:
         inputs = self.norm(nn.functional.linear(x, self.weight_ih), frames)  # (B, T, H), zero in the padding
-        y = self.recur(inputs, self.weight_hh)
-        if self.weight_hh_reverse is not None:
-            y = y + self.recur(inputs.flip(1), self.weight_hh_reverse).flip(1)
-        return y * frame_mask(frames, y.shape[1])[..., None]
+        with torch.autocast(x.device.type, enabled=False):
+            inputs, lengths = inputs.to(self.weight_hh.dtype).transpose(0, 1), frames.cpu()
+            y = self.recur(inputs, self.weight_hh, self.way("clipped_rnn", 0, False, lengths))
+            if self.weight_hh_reverse is not None:
+                y = y + self.recur(inputs, self.weight_hh_reverse, self.way("clipped_rnn", 1, True, lengths))
+        return y.transpose(0, 1)
 
     @staticmethod
-    def recur(inputs: Tensor, weight: Tensor) -> Tensor:
-        """h_t = f(a_t + U h_{t-1}) over all frames: (B, T, H) -> (B, T, H)."""
-        state = inputs.new_zeros(inputs.shape[0], inputs.shape[2])
-        states = []
-        for frame in inputs.unbind(1):
-            state = clipped_relu(frame + nn.functional.linear(state, weight))
-            states.append(state)
-        return torch.stack(states, dim=1)
+    def recur(inputs: Tensor, weight: Tensor, way: Way) -> Tensor:
+        """h_t = f(a_t + U h_{t-1}) over all frames, or backwards: (T, B, H) -> (T, B, H)."""
+        first = inputs.new_zeros(inputs.shape[1:])
+        return Recurrence.apply(way, inputs, None, weight, None, None, first, None)[0]
 
 
 def recurrent_layer(features: int, config: NetworkConfig, *, first: bool) -> FusedRecurrence | ClippedRecurrence:
