@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from .errors import InputError
 
 CHECKPOINT_FORMAT = 1
+GRADIENT_COLUMNS = ("gradient_sparsity", "redundant_macs", "gradient_correlation")  # logged where gradients are sparse
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -154,6 +155,7 @@ class Monitor(L.Callback):
         "dev_cer",
         "threshold",
         "sparsity",
+        *GRADIENT_COLUMNS,
         "learning_rate",
         "seconds",
     )
@@ -199,6 +201,7 @@ class Monitor(L.Callback):
             "dev_cer": metrics["dev_cer"],
             "threshold": next((value for name, value in metrics.items() if name.startswith("threshold/")), 0.0),
             "sparsity": metrics.get("sparsity", 0.0),
+            **{name: metrics.get(name, math.nan) for name in GRADIENT_COLUMNS},
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "seconds": now - self.epoch_started,
         }
@@ -227,7 +230,7 @@ class Monitor(L.Callback):
         with open(partial, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.COLUMNS)
             writer.writeheader()
-            writer.writerows([*rows, {name: f"{value:.6g}" for name, value in row.items()}])
+            writer.writerows([*rows, {name: shown(value) for name, value in row.items()}])
         os.replace(partial, self.csv_path)
 
     def state_dict(self) -> dict:
@@ -239,3 +242,8 @@ class Monitor(L.Callback):
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if self.progress is not None:
             self.progress.stop()
+
+
+def shown(value: float) -> str:
+    """A figure of the table; empty where there is none."""
+    return "" if math.isnan(value) else f"{value:.6g}"

@@ -10,6 +10,7 @@ from .batches import DataConfig
 from .decoder_config import DecoderConfig
 from .errors import InputError
 from .features import FeaturesConfig, SpecAugmentConfig
+from .gradients import GradientsConfig
 from .model import AnyNetworkConfig, NetworkConfig
 from .model_config import ModelConfig
 from .pruning import PruningConfig
@@ -28,6 +29,7 @@ class RunConfig:
         network: shape of the network
         optimizer: how weights move
         pruning: gradual pruning; none trains a dense network
+        gradients: sparsified back-propagation through recurrent layers; none for exact gradients
         augment: speed, gain and noise on training audio; none for none
         spec_augment: masks on training features; none for none
         alphabet: symbols that the network writes, in label order; the CTC blank is added
@@ -44,6 +46,7 @@ class RunConfig:
     network: AnyNetworkConfig = NetworkConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     pruning: PruningConfig | None = None
+    gradients: GradientsConfig | None = None
     augment: AugmentConfig | None = field(default_factory=AugmentConfig)
     spec_augment: SpecAugmentConfig | None = field(default_factory=SpecAugmentConfig)
     alphabet: str = Alphabet().symbols

@@ -17,6 +17,7 @@ from .config import RunConfig, config_of, load_config, save_config
 from .corpora.check import frames_needed
 from .corpora.manifest import Utterance
 from .errors import InputError
+from .gradients import SparseGradients
 from .model_file import load_model
 from .pruning import GradualPruning, PruningConfig
 from .settings import config_to_dict
@@ -56,6 +57,10 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
         module.total_steps = pruning.learning_rate_steps
         checkpoints.best_from = pruning.last_update
         callbacks.insert(0, pruning)  # first: what is measured and saved must be pruned already
+    if config.gradients is not None:
+        gradients = SparseGradients(config.gradients, total_steps=data.total_steps, csv_path=out / "gradients.csv")
+        gradients.prepare(module)
+        callbacks.insert(0, gradients)
     out.mkdir(parents=True, exist_ok=True)
     save_config(config, out / "config.yaml")
     quiet_lightning()

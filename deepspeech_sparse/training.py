@@ -117,9 +117,13 @@ class SpeechRecognition(L.LightningModule):
         # Randomness is a function of seed and step alone, so a resumed run draws what the unbroken one would have.
         torch.manual_seed(self.seed * 1_000_003 + self.global_step)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
+        """CTC loss of a batch."""
         logits, frames = self(batch.samples, batch.lengths)
-        loss = ctc_loss(logits, frames, batch.labels, batch.label_lengths)
+        return ctc_loss(logits, frames, batch.labels, batch.label_lengths)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self.loss(batch)
         if not torch.isfinite(loss):
             raise InputError(
                 f"training: the loss is {loss.item()} at step {self.global_step} on utterances {', '.join(batch.ids)}. "

@@ -3,9 +3,25 @@
 Zhu, Clemons, Pool, Rhu, Keckler and Xie, "Sparsified SGD"; dropped by whole units: arXiv 1806.00512.
 """
 
+from .callback import SparseGradients
+from .config import Absolute, GradientsConfig, Relative, Target, Units
 from .layers import GRU, LSTM, RNN
 from .rounded import RoundedGradients
 from .rounding import EXACT, Rounding
 from .seen import Seen
 
-__all__ = ["EXACT", "GRU", "LSTM", "RNN", "RoundedGradients", "Rounding", "Seen"]
+__all__ = [
+    "EXACT",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Absolute",
+    "GradientsConfig",
+    "Relative",
+    "RoundedGradients",
+    "Rounding",
+    "Seen",
+    "SparseGradients",
+    "Target",
+    "Units",
+]

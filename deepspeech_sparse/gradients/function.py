@@ -48,7 +48,11 @@ class Recurrence(torch.autograd.Function):
     def forward(ctx, way: Way, x, weight_ih, weight_hh, bias, bias_new, state, memory):
         compute = with_kernels if with_kernels.usable(x, weight_hh) else with_torch
         total = len(x)
-        gates = x.clone(memory_format=torch.contiguous_format) if weight_ih is None else torch.nn.functional.linear(x, weight_ih, bias)
+        gates = (
+            x.clone(memory_format=torch.contiguous_format)
+            if weight_ih is None
+            else torch.nn.functional.linear(x, weight_ih, bias)
+        )
         states = state.expand(total + 1, *state.shape).contiguous()
         memories = None if memory is None else memory.expand(total + 1, *memory.shape).contiguous()
         products = None
@@ -77,9 +81,7 @@ class Recurrence(torch.autograd.Function):
             torch.zeros_like(states[0]) if gradient is None else gradient for gradient in (last_state, last_memory)
         )
         every = way.seen.sample_every if way.seen is not None else 0
-        back = compute.backward(
-            d, upper, last_state, None if memories is None else last_memory, way.rounding, every
-        )
+        back = compute.backward(d, upper, last_state, None if memories is None else last_memory, way.rounding, every)
         if way.seen is not None:
             way.seen.note(way, back, 0 if x is None else x.shape[2])
         skip = compute is with_kernels and back.zeros >= with_kernels.WORTH_IT

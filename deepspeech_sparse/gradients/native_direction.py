@@ -75,5 +75,3 @@ def skipping_outer(x: Tensor, z: Tensor) -> Tensor:
     y = x.new_empty(x.shape[1], -(-z.shape[1] // 16) * 16)
     native().skipping_outer(array(x), array(z), y.numpy(), torch.get_num_threads())
     return y[:, : z.shape[1]]
-
-

@@ -57,7 +57,8 @@ def prunable_weights(module: nn.Module, *, include: Sequence[str] = (), exclude:
             kind = kind_of(layer, explicit=asked, matrix=parameter.dim() == 2)
             if kind and (asked or not include):
                 gated = kind == "recurrent" and "_hr" not in name  # the projection of an LSTM has no gates
-                gates = GATES.get(type(layer), ("",)) if gated else ("",)
+                names = (names for kind, names in GATES.items() if isinstance(layer, kind))
+                gates = next(names, ("",)) if gated else ("",)
                 found.append(Weight(full, kind, path, gates, parameter))
     return found
 

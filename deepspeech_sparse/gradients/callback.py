@@ -1,0 +1,187 @@
+"""Sparse gradients inside a Lightning training: what each step rounds, and what that did."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from torch import nn
+
+from ..errors import InputError
+from .config import GradientsConfig
+from .probe import correlations
+from .rounded import RoundedGradients
+from .seen import Seen
+from .thresholds import Threshold
+
+GATE_NAMES = {4: ("input", "forget", "cell", "output"), 3: ("reset", "update", "new"), 1: ("state",)}  # by their number
+COLUMNS = ("epoch", "step", "layer", "gate", "threshold", "dropped", "sparsity", "redundant", "correlation")
+
+
+class SparseGradients(L.Callback):
+    """Rounds gate gradients of all recurrent layers of `gradients` in any LightningModule.
+
+    Args:
+        config: what becomes zero, when
+        total_steps: optimizer steps of the training; by default what the trainer says
+        csv_path: table of one row per epoch and gate; rows of epochs that a resumed run repeats are replaced
+
+    Logs at every look `gradient_sparsity` (share of zeros among all gate gradients), `redundant_macs` (share of the
+    multiply-accumulates of recurrent layers, forwards and backwards, that have a zero for a factor) and, layer by layer,
+    `gradient_sparsity/<layer>/<gate>` and `gradient_threshold/<layer>`; with a probe, `gradient_correlation` and
+    `gradient_correlation/<module>`, for which the module must have `loss(batch)`.
+
+    Thresholds that follow the gradients are in the checkpoint: a resumed run goes on bit-exactly.
+
+    Example, in a training of your own, with layers from `deepspeech_sparse.gradients`:
+        trainer = L.Trainer(max_epochs=20, callbacks=[SparseGradients(GradientsConfig(Absolute("absolute", 1e-6)))])
+    """
+
+    def __init__(
+        self, config: GradientsConfig, *, total_steps: int | None = None, csv_path: Path | None = None
+    ) -> None:
+        self.config = config
+        self.total_steps = total_steps
+        self.csv_path = csv_path
+        self.layers: dict[str, RoundedGradients] = {}
+        self.thresholds: dict[str, Threshold] = {}  # by direction
+        self.known: dict[str, float | None] = {}  # of a checkpoint
+        self.rows: list[dict[str, Any]] = []  # of the last look
+        self.correlation: dict[str, float] = {}
+
+    def prepare(self, module: nn.Module) -> None:
+        """Find the layers of `module`; done by the training itself where nobody did it before.
+
+        Raises:
+            InputError: it has none
+        """
+        self.layers = rounded_layers(module)
+        if not self.layers:
+            raise InputError(
+                "gradients: the network has no recurrent layer whose gradients could be sparse; leave `gradients` out"
+            )
+        if self.config.probe and not hasattr(module, "loss"):
+            raise InputError(f"gradients: a probe needs {type(module).__name__}.loss(batch); set probe: false")
+        self.thresholds = {
+            label: Threshold(self.config.rule, self.known.get(label))
+            for name, layer in self.layers.items()
+            for label in labels(name, layer)
+        }
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.prepare(pl_module)
+        if self.total_steps is None:
+            self.total_steps = trainer.estimated_stepping_batches
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch, batch_idx: int) -> None:
+        strength = self.config.strength(trainer.global_step, self.total_steps)
+        every = 16 if self.follows else 0
+        unknown = self.follows and any(threshold.known is None for threshold in self.thresholds.values())
+        look = batch_idx == 0 or trainer.global_step % self.config.every == 0 or unknown
+        for name, layer in self.layers.items():
+            layer.rounding = tuple(self.thresholds[label].rounding(strength) for label in labels(name, layer))
+            layer.seen = [Seen(every) for _ in range(layer.directions)] if look else None
+        if self.config.probe and batch_idx == 0:
+            with trainer.precision_plugin.train_step_context():
+                self.correlation = correlations(pl_module, self.layers, lambda: pl_module.loss(batch))
+            for name, value in self.correlation.items():
+                pl_module.log(f"gradient_correlation/{name}", value, on_step=True, on_epoch=False)
+            mean = sum(self.correlation.values()) / len(self.correlation)
+            pl_module.log("gradient_correlation", mean, on_step=True, on_epoch=False)
+
+    @property
+    def follows(self) -> bool:
+        """Whether thresholds depend on what gradients were."""
+        return any(threshold.follows for threshold in self.thresholds.values())
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs, batch, batch_idx) -> None:
+        looks = [
+            (label, rounding, seen)
+            for name, layer in self.layers.items()
+            if layer.seen is not None
+            for label, rounding, seen in zip(labels(name, layer), layer.roundings, layer.seen)
+            if seen.frames
+        ]
+        if not looks:
+            return
+        strength = self.config.strength(trainer.global_step, self.total_steps) or 1.0
+        self.rows = []
+        for label, rounding, seen in looks:
+            if self.thresholds[label].follows and seen.sample is not None:
+                self.thresholds[label].look(seen.sample, strength)
+            pl_module.log(f"gradient_threshold/{label}", rounding.threshold, on_step=True, on_epoch=False)
+            for gate, zeros in zip(GATE_NAMES[len(seen.zeros)], seen.zeros):
+                pl_module.log(f"gradient_sparsity/{label}/{gate}", zeros, on_step=True, on_epoch=False)
+                self.rows.append(
+                    {
+                        "epoch": trainer.current_epoch + 1,
+                        "step": trainer.global_step,
+                        "layer": label,
+                        "gate": gate,
+                        "threshold": rounding.threshold,
+                        "dropped": rounding.dropped,
+                        "sparsity": zeros,
+                        "redundant": seen.redundant / seen.macs,
+                    }
+                )
+        notes = [seen for _, _, seen in looks]
+        gates = sum(seen.recurrent_macs for seen in notes)
+        sparsity = sum(seen.recurrent_zeros * seen.recurrent_macs for seen in notes) / gates
+        redundant = sum(seen.redundant for seen in notes) / sum(seen.macs for seen in notes)
+        pl_module.log("gradient_sparsity", sparsity, on_step=True, on_epoch=False)
+        pl_module.log("redundant_macs", redundant, on_step=True, on_epoch=False)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.csv_path is not None and self.rows:
+            epoch = trainer.current_epoch + 1
+            correlation = {
+                label: self.correlation.get(name, "")
+                for name, layer in self.layers.items()
+                for label in labels(name, layer)
+            }
+            rows = [{**row, "epoch": epoch, "correlation": correlation[row["layer"]]} for row in self.rows]
+            write_rows(self.csv_path, epoch, rows)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for layer in self.layers.values():  # a module outlives its training
+            vars(layer).pop("rounding", None)
+            vars(layer).pop("seen", None)
+
+    def state_dict(self) -> dict[str, Any]:
+        known = {label: threshold.known for label, threshold in self.thresholds.items()}
+        return {"known": known, "rows": self.rows, "correlation": self.correlation}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.known, self.rows, self.correlation = state["known"], state["rows"], state["correlation"]
+
+
+def rounded_layers(module: nn.Module) -> dict[str, RoundedGradients]:
+    """Layers whose gradients can be rounded, by name."""
+    return {name: layer for name, layer in module.named_modules() if isinstance(layer, RoundedGradients)}
+
+
+def labels(name: str, layer: RoundedGradients) -> Iterator[str]:
+    """A name for each direction, as torch names the weights: cell_l0, cell_l0_reverse, ..."""
+    both = 2 if getattr(layer, "bidirectional", layer.directions == 2) else 1
+    for index in range(layer.directions):
+        yield f"{name}_l{index // both}{'_reverse' if index % both else ''}"
+
+
+def write_rows(path: Path, epoch: int, rows: list[dict[str, Any]]) -> None:
+    """Put the rows of an epoch in the place of whatever the table has of it or later ones."""
+    earlier: list[dict[str, Any]] = []
+    if path.exists():
+        with open(path, newline="", encoding="utf-8") as file:
+            earlier = [row for row in csv.DictReader(file) if int(row["epoch"]) < epoch]
+    partial = path.with_suffix(".partial")
+    with open(partial, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(earlier)
+        for row in rows:
+            writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+    os.replace(partial, path)
