@@ -89,8 +89,8 @@ class Target:
 
 
 def fuzz_targets() -> dict[str, Target]:
-    from deepspeech_sparse.runtime import native
     from deepspeech_sparse.errors import InputError
+    from deepspeech_sparse.runtime import native
 
     kernels = native()
     if kernels is None:

@@ -9,10 +9,10 @@ from torch import nn
 
 from deepspeech_sparse.engine import SparseMatrix, SparseNetwork
 from deepspeech_sparse.engine.recurrent import Direction, Recurrence, step_by_step
-from deepspeech_sparse.runtime import native
 from deepspeech_sparse.engine.sequences import Packing
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig, network_of
 from deepspeech_sparse.model.masking import frame_mask
+from deepspeech_sparse.runtime import native
 
 KERNELS = native()
 needs_kernels = pytest.mark.skipif(KERNELS is None, reason="installed without native kernels, or torch is forced")

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from deepspeech_sparse.engine import SparseMatrix, runtime
 from deepspeech_sparse.engine.products import NativeProduct, TorchProduct
-from deepspeech_sparse.runtime import VARIABLE, choice, extension, native
 from deepspeech_sparse.engine.sparse import BLOCKS, MOST_COLUMNS
 from deepspeech_sparse.engine.values import FORMATS, rounded
 from deepspeech_sparse.errors import InputError
+from deepspeech_sparse.runtime import VARIABLE, choice, extension, native
 
 ALL_BLOCKS = (*BLOCKS, None)
 KERNELS = native()

@@ -14,9 +14,9 @@ from torch import Tensor
 import deepspeech_sparse.engine.convolution
 from deepspeech_sparse.engine import SparseConvolution
 from deepspeech_sparse.engine.convolution import MEASURED_FRAMES
-from deepspeech_sparse.runtime import native
 from deepspeech_sparse.model.config import ConvolutionConfig
 from deepspeech_sparse.model.convolution import MaskedConvolution
+from deepspeech_sparse.runtime import native
 
 KERNELS = native()
 NATIVE_PATHS = KERNELS.paths() if KERNELS else []

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from deepspeech_sparse.engine import SparseMatrix
-from deepspeech_sparse.runtime import native
 from deepspeech_sparse.engine.values import rounded
+from deepspeech_sparse.runtime import native
 
 KERNELS = native()
 needs_kernels = pytest.mark.skipif(KERNELS is None, reason="installed without native kernels, or torch is forced")

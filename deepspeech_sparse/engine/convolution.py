@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ..model.masking import clipped_relu
-from .products import threads_of_torch
 from ..runtime import native
+from .products import threads_of_torch
 from .sparse import number_of_threads, refuse_unfit, without_gradient
 
 CHOICES = ("sparse", "dense")

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ..model.masking import clipped_relu
-from .products import NativeProduct
 from ..runtime import native
+from .products import NativeProduct
 from .sparse import SparseMatrix
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .products import NativeProduct, TorchProduct
 from ..runtime import native
+from .products import NativeProduct, TorchProduct
 from .values import FORMATS, rounded
 
 BLOCKS = ((1, 1), (8, 1), (16, 1), (4, 4))  # rows x columns

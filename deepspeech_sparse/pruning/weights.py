@@ -57,10 +57,14 @@ def prunable_weights(module: nn.Module, *, include: Sequence[str] = (), exclude:
             kind = kind_of(layer, explicit=asked, matrix=parameter.dim() == 2)
             if kind and (asked or not include):
                 gated = kind == "recurrent" and "_hr" not in name  # the projection of an LSTM has no gates
-                names = (names for kind, names in GATES.items() if isinstance(layer, kind))
-                gates = next(names, ("",)) if gated else ("",)
+                gates = gates_of(layer) if gated else ("",)
                 found.append(Weight(full, kind, path, gates, parameter))
     return found
+
+
+def gates_of(layer: nn.Module) -> tuple[str, ...]:
+    """Names of a recurrent layer's gates, one below the other in its matrices; one without a name if it has none."""
+    return next((gates for kind, gates in GATES.items() if isinstance(layer, kind)), ("",))
 
 
 def kind_of(layer: nn.Module, *, explicit: bool, matrix: bool) -> str | None:
