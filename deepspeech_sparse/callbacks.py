@@ -19,7 +19,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from .errors import InputError
 
 CHECKPOINT_FORMAT = 1
-GRADIENT_COLUMNS = ("gradient_sparsity", "redundant_macs", "gradient_correlation")  # logged where gradients are sparse
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -143,6 +142,7 @@ class Monitor(L.Callback):
     Args:
         csv_path: table of one row per epoch; rows of epochs that a resumed run repeats are replaced
         total_steps: length of the training
+        more: metrics that get a column, too
         examples: dev utterances printed after each epoch
     """
 
@@ -155,14 +155,14 @@ class Monitor(L.Callback):
         "dev_cer",
         "threshold",
         "sparsity",
-        *GRADIENT_COLUMNS,
         "learning_rate",
         "seconds",
     )
 
-    def __init__(self, csv_path: Path, total_steps: int, examples: int = 3) -> None:
+    def __init__(self, csv_path: Path, total_steps: int, more: tuple[str, ...] = (), examples: int = 3) -> None:
         self.csv_path = csv_path
         self.total_steps = total_steps
+        self.more = more
         self.examples = examples
         self.console = Console()
         self.losses: list[float] = []
@@ -201,7 +201,7 @@ class Monitor(L.Callback):
             "dev_cer": metrics["dev_cer"],
             "threshold": next((value for name, value in metrics.items() if name.startswith("threshold/")), 0.0),
             "sparsity": metrics.get("sparsity", 0.0),
-            **{name: metrics.get(name, math.nan) for name in GRADIENT_COLUMNS},
+            **{name: metrics.get(name, math.nan) for name in self.more},
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "seconds": now - self.epoch_started,
         }
@@ -228,9 +228,9 @@ class Monitor(L.Callback):
                 rows = [old for old in csv.DictReader(file) if int(old["epoch"]) < row["epoch"]]
         partial = self.csv_path.with_suffix(".partial")
         with open(partial, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.COLUMNS)
+            writer = csv.DictWriter(file, (*self.COLUMNS, *self.more))
             writer.writeheader()
-            writer.writerows([*rows, {name: shown(value) for name, value in row.items()}])
+            writer.writerows([*rows, {name: f"{value:.6g}" for name, value in row.items()}])
         os.replace(partial, self.csv_path)
 
     def state_dict(self) -> dict:
@@ -242,8 +242,3 @@ class Monitor(L.Callback):
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if self.progress is not None:
             self.progress.stop()
-
-
-def shown(value: float) -> str:
-    """A figure of the table; empty where there is none."""
-    return "" if math.isnan(value) else f"{value:.6g}"

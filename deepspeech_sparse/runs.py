@@ -17,7 +17,7 @@ from .config import RunConfig, config_of, load_config, save_config
 from .corpora.check import frames_needed
 from .corpora.manifest import Utterance
 from .errors import InputError
-from .gradients import SparseGradients
+from .gradients.callback import METRICS, SparseGradients
 from .model_file import load_model
 from .pruning import GradualPruning, PruningConfig
 from .settings import config_to_dict
@@ -48,7 +48,7 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
     if config.features.normalise == "global" and checkpoint is None:  # a checkpoint brings its statistics along
         module.front_end.fit(training_sample(data))
     plain = config_to_dict(config)
-    monitor = Monitor(out / "metrics.csv", data.total_steps)
+    monitor = Monitor(out / "metrics.csv", data.total_steps, METRICS if config.gradients is not None else ())
     checkpoints = Checkpoints(out / "checkpoints", plain, config.checkpoint_every)
     callbacks: list[L.Callback] = [monitor, checkpoints]
     if config.pruning is not None:

@@ -17,11 +17,17 @@ from ..files import refuse_unwritable, write_json
 from ..inference import checked_threads
 from ..machine import machine
 from ..report.tables import Table
+from .gradients import gradients
 from .layers import layers
 from .products import products
 from .recognition import recognition
 
-PARTS: dict[str, Callable[..., Table]] = {"products": products, "layers": layers, "recognition": recognition}
+PARTS: dict[str, Callable[..., Table]] = {
+    "products": products,
+    "layers": layers,
+    "recognition": recognition,
+    "gradients": gradients,
+}
 
 
 def bench(
@@ -36,7 +42,7 @@ def bench(
     """Measure this machine and show it as Markdown.
 
     Args:
-        parts: products, layers, recognition
+        parts: products, layers, recognition, gradients
         full: the figures to publish; otherwise fewer rounds, steps and seconds, as the tables say
         threads: of everything that is measured
         seed: of weights and inputs

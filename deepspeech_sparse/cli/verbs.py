@@ -457,16 +457,16 @@ def info(model: Path | None = None, *, runtime: bool = False) -> None:
 
 def bench(
     *,
-    parts: list[Literal["products", "layers", "recognition"]] | None = None,
+    parts: list[Literal["products", "layers", "recognition", "gradients"]] | None = None,
     full: bool = False,
     threads: int = 1,
     seed: int = 0,
     json: Path | None = None,
 ) -> None:
-    """Measure sparse against dense on this machine: products, recurrent layers, whole recognition; about 3 minutes.
+    """Measure sparse against dense on this machine: products, layers, recognition, training gradients; about 4 minutes.
 
     Args:
-        parts: some of products, layers and recognition, e.g. [layers]; all by default
+        parts: some of products, layers, recognition and gradients, e.g. [layers]; all by default
         full: the figures to publish, more rounds, steps and seconds: a quarter of an hour on an idle machine
         threads: of everything that is measured
         seed: of weights and inputs

@@ -19,6 +19,7 @@ from .seen import Seen
 from .thresholds import Threshold
 
 GATE_NAMES = {4: ("input", "forget", "cell", "output"), 3: ("reset", "update", "new"), 1: ("state",)}  # by their number
+METRICS = ("gradient_sparsity", "redundant_macs", "gradient_correlation")  # of all layers, as logged
 COLUMNS = ("epoch", "step", "layer", "gate", "threshold", "dropped", "sparsity", "redundant", "correlation")
 
 
@@ -31,7 +32,7 @@ class SparseGradients(L.Callback):
         csv_path: table of one row per epoch and gate; rows of epochs that a resumed run repeats are replaced
 
     Logs at every look `gradient_sparsity` (share of zeros among all gate gradients), `redundant_macs` (share of the
-    multiply-accumulates of recurrent layers, forwards and backwards, that have a zero for a factor) and, layer by layer,
+    multiply-accumulates of recurrent layers, forwards and backwards, that have a zero for a factor) and, by layer,
     `gradient_sparsity/<layer>/<gate>` and `gradient_threshold/<layer>`; with a probe, `gradient_correlation` and
     `gradient_correlation/<module>`, for which the module must have `loss(batch)`.
 

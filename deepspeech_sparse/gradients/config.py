@@ -107,8 +107,8 @@ class GradientsConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.end <= 1 or not 0 <= self.ramp <= self.end - self.start:
             raise InputError(
-                f"gradients: need 0 <= start < end <= 1 and ramp within them, got start {self.start}, ramp {self.ramp}, "
-                f"end {self.end} (shares of all steps)"
+                f"gradients: need 0 <= start < end <= 1 and ramp within them, got start {self.start}, ramp {self.ramp} "
+                f"and end {self.end} (shares of all steps)"
             )
         if self.every < 1:
             raise InputError(f"gradients: every = {self.every} must be at least 1")

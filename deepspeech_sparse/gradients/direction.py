@@ -1,7 +1,7 @@
 """One direction of a recurrent layer, forwards and backwards, with torch: on any device, in any precision.
 
-Symbols: T times, B utterances, H units, G gates in torch's order (GRU r, z, n; LSTM i, f, g, o). Frame t of utterance b is
-real while t < lengths[b]. `native_direction.py` does the same with the native kernels.
+Symbols: T times, B utterances, H units, G gates in torch's order (GRU r, z, n; LSTM i, f, g, o). Frame t of utterance b
+is real while t < lengths[b]. `native_direction.py` does the same with the native kernels.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Direction:
         bias: (H,) of a GRU, b
         gates: (T, B, G H) the input products a with all other biases; `forward` turns a GRU's or LSTM's into the
             gates' values, other cells need none backwards
-        states: (T + 1, B, H) h; read forwards, frame t makes place t + 1 of place t, read backwards the other way round.
-            All places hold the first state until then, and keep it where nothing is real
+        states: (T + 1, B, H) h; read forwards, frame t makes place t + 1 of place t, read backwards the other way
+            round. All places hold the first state until then, and keep it where nothing is real
         memory: (T + 1, B, H) c of an LSTM, likewise
         products: (T, B, H) g of a GRU, made by `forward`
     """

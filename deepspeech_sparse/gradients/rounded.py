@@ -15,8 +15,8 @@ class RoundedGradients:
     """To be inherited beside a torch module, which says how many `directions` all its layers have.
 
     Attributes:
-        rounding: of all gate gradients, from the next forward pass on; or one for each direction of each layer, those of
-            the first layer first
+        rounding: of all gate gradients, from the next forward pass on; or one for each direction of each layer, those
+            of the first layer first
         seen: take notes of backward passes, one for each direction of each layer; none where nobody wants to know
     """
 

@@ -34,7 +34,7 @@ class Rounding:
 
     def kept(self, units: int) -> int:
         """Gate units that stay at each time, of `units`; 0 where none is dropped."""
-        return math.ceil((1 - self.dropped) * units) if self.dropped else 0
+        return units - int(round(self.dropped * units, 6)) if self.dropped else 0  # 0.7 * 10 must not be 6.999...
 
     def __bool__(self) -> bool:
         """Whether anything is rounded."""
