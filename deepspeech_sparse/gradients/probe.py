@@ -38,6 +38,7 @@ def correlations(
             for name, layer in layers.items():
                 layer.rounding, layer.seen = EXACT if exact else rounded[name][0], None
             with torch.random.fork_rng(devices), torch.enable_grad():
+                torch.manual_seed(0)  # the same dropout, in a resumed training as well
                 gradients.append(iter(torch.autograd.grad(loss(), flat, allow_unused=True)))
             with torch.no_grad():
                 for name, buffer in module.named_buffers():
