@@ -34,6 +34,7 @@ ABSOLUTE = [Absolute("absolute", threshold) for threshold in (0.0, 1e-7, 1e-6, 1
 RULES = {
     **{f"threshold {rule.threshold:g}": GradientsConfig(rule) for rule in ABSOLUTE},
     **{f"sparsity {share}": GradientsConfig(Target("sparsity", share)) for share in (0.8, 0.9, 0.95)},
+    **{f"sparsity {share} from 10 %": GradientsConfig(Target("sparsity", share), start=0.1) for share in (0.8, 0.9)},
     "relative 0.01": GradientsConfig(Relative("relative")),
     **{f"units {share}": GradientsConfig(Units("units", share)) for share in (0.5, 0.8)},
     "units 0.8, exact from 75 %": GradientsConfig(Units("units", 0.8), end=0.75),
@@ -55,6 +56,14 @@ class CharacterModel(L.LightningModule):
         self.symbols, self.rate, self.scale = symbols, rate, scale
         self.lstm = LSTM(symbols, 256, 3, batch_first=True)
         self.head = nn.Linear(256, symbols)
+
+    def start(self) -> None:
+        """Initial weights: uniform, and forget gates that remember, or the first hundreds of steps learn little."""
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -0.08, 0.08)
+        for name, bias in self.lstm.named_parameters():
+            if name.startswith("bias_ih"):
+                nn.init.ones_(bias[256:512])
 
     def loss(self, batch: Tensor) -> Tensor:
         """Mean over all characters of windows (B, T + 1), in nats, times `scale`."""
@@ -157,8 +166,7 @@ def read(path: Path) -> tuple[Tensor, Tensor, int]:
 def trained(model: CharacterModel, config: GradientsConfig, windows: Windows, validation: Tensor, seed: int) -> dict:
     """Train, and what came of it."""
     torch.manual_seed(seed)
-    for parameter in model.parameters():
-        nn.init.uniform_(parameter, -0.08, 0.08)
+    model.start()
     steps = len(windows)
     notes = Notes(steps)
     trainer = L.Trainer(

@@ -24,7 +24,7 @@ from .files import write_whole
 from .machine import processor
 from .memory import peak_memory
 from .results import Result
-from .rows import history_of, result_of
+from .rows import gates_of, history_of, result_of
 from .runs import train
 
 CONFIG = "cell.yaml"  # what the study asked for; train writes config.yaml once it has found nothing impossible
@@ -41,6 +41,7 @@ def run_cell(folder: Path, manifest: Path, settings: dict[str, str]) -> Result:
         evaluate(folder, manifest),
         settings=settings,
         history=history,
+        gates=gates_of(folder),
         train_seconds=sum(history["seconds"]),
         peak_memory=peak_memory(),
         python=platform.python_version(),
@@ -59,7 +60,7 @@ def read_row(folder: Path) -> Result | None:
         return None
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        lists = {name: tuple(values[name]) for name in ("word_errors", "parts")}
+        lists = {name: tuple(values.get(name, ())) for name in ("word_errors", "parts", "gates")}
         return Result(**{**values, **lists})
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path}: not the row of a cell ({error}); remove it and start the study again") from error

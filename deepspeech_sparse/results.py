@@ -32,6 +32,9 @@ class Result:
     target_sparsity: float | None = None  # share of weights asked to be zero
     pattern: str = ""  # single, blocks 8x1, balanced, 2:4; empty when dense
     scope: str = ""  # kind, layer or global
+    gradients: str = (
+        ""  # absolute 1e-06, relative 0.01 of 0.99, sparsity 0.8, units 0.5; until 60 %: exact from there on
+    )
     cell: str = ""
     hidden: int | None = None
     layers: int | None = None
@@ -66,6 +69,8 @@ class Result:
 
     # How it came about.
     history: dict[str, list[float]] = field(default_factory=dict)  # columns of metrics.csv
+    # Sparse gradients, means over the epochs: {"layer", "gate", "sparsity", "redundant", "correlation"}.
+    gates: tuple[dict[str, Any], ...] = ()
     train_seconds: float | None = None
     peak_memory: int | None = None  # bytes, of the training process
     deepspeech_sparse: str = ""

@@ -51,6 +51,7 @@ def result_of(
         target_sparsity=next((target for target in targets if isinstance(target, float)), None),
         pattern=pattern_name(told),
         scope=text("pruning.scope"),
+        gradients=gradients_name(told),
         cell=text("network.cell") or text("network.encoder"),
         hidden=whole("network.hidden"),
         layers=whole("network.layers"),
@@ -115,6 +116,24 @@ def pattern_name(told: dict[str, Any]) -> str:
     )
 
 
+def gradients_name(told: dict[str, Any]) -> str:
+    """Sparse gradients as a results table writes them, e.g. sparsity 0.8; empty where they are exact.
+
+    Example:
+        >>> gradients_name({"gradients.rule.kind": "units", "gradients.rule.dropped": 0.5, "gradients.end": 0.6})
+        'units 0.5 until 60 %'
+    """
+    values = [told.get(f"gradients.rule.{name}") for name in ("kind", "threshold", "factor", "sparsity", "dropped")]
+    words = [f"{value:g}" if isinstance(value, float) else str(value) for value in values if value is not None]
+    if isinstance(told.get("gradients.rule.quantile"), float):
+        words.append(f"of {told['gradients.rule.quantile']:g}")
+    for name, word in (("start", "from"), ("end", "until")):
+        value = told.get(f"gradients.{name}")
+        if words and isinstance(value, float) and value != {"start": 0.0, "end": 1.0}[name]:
+            words.append(f"{word} {100 * value:g} %")
+    return " ".join(words)
+
+
 def history_of(source: Path) -> dict[str, list[float]]:
     """The columns of a run folder's metrics.csv; nothing for other models."""
     path = Path(source) / "metrics.csv"
@@ -126,3 +145,26 @@ def history_of(source: Path) -> dict[str, list[float]]:
         return {name: [float(row[name] or "nan") for row in rows] for name in (rows[0] if rows else ())}
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: not a table of numbers ({error}); was it edited?") from error
+
+
+def gates_of(source: Path) -> tuple[dict[str, Any], ...]:
+    """What gradients.csv of a run folder tells of each gate, means over the epochs; nothing for other models."""
+    path = Path(source) / "gradients.csv"
+    if not path.is_file():
+        return ()
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    epochs: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in rows:
+        epochs.setdefault((row["layer"], row["gate"]), []).append(row)
+    names = ("sparsity", "redundant", "correlation")
+    return tuple(
+        {"layer": layer, "gate": gate, **{name: mean([row[name] for row in of]) for name in names}}
+        for (layer, gate), of in epochs.items()
+    )
+
+
+def mean(texts: list[str]) -> float | None:
+    """Of the numbers among cells; none of none."""
+    numbers = [float(text) for text in texts if text]
+    return sum(numbers) / len(numbers) if numbers else None

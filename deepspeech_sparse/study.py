@@ -147,7 +147,9 @@ def short(value: Any) -> str:
 
 
 def cell_of(name: str, values: dict, grid: Grid, changes: dict[str, Any], out: Path, path: Path) -> Cell:
-    settings = {key: short(changes[key]) for key in grid.vary if not key.endswith(COLUMNS)}
+    settings = {
+        key: short(changes[key]) for key in grid.vary if not key.endswith(COLUMNS) and not key.startswith("gradients.")
+    }
     needs = None
     pruning = values.get("pruning")
     for goal in pruning.values() if isinstance(pruning, dict) else ():

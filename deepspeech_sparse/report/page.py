@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..files import refuse_unwritable, write_whole
 from ..results import Result, failures, read_results
 from .drawing import Picture, printable
+from .gradients import gradient_tables
 from .layers import layer_pictures
 from .pairs import pairs_of
 from .plots import series_looks, wer_pictures
@@ -119,6 +120,7 @@ def write_report(results: Sequence[Result], out: Path, *, title: str = TITLE, ta
         parts.append(pairs_table(pairs, done))
     else:
         absent.append("No test of the differences: no two runs say where their errors are on the same utterances.")
+    parts += gradient_tables(points)
     parts.append(provenance_table(done))
     if missing:
         parts.append(failures_table(missing))

@@ -103,7 +103,8 @@ def series_name(result: Result) -> str:
     """What a legend calls models of this kind, e.g. `narang 2:4 gru 512`."""
     kind = " ".join(part for part in (result.method, result.pattern if result.pattern != "single" else "") if part)
     shape = " ".join(part for part in (result.cell, str(result.hidden or "")) if part)
-    return " ".join(part for part in (kind, shape) if part)
+    gradients = f"gradients {result.gradients}" if result.gradients else ""
+    return " ".join(part for part in (kind, shape, gradients) if part)
 
 
 def series_of(points: Iterable[Point]) -> dict[str, list[Point]]:
@@ -152,7 +153,18 @@ def configuration(result: Result) -> tuple:
 
 def shape(result: Result) -> tuple:
     """What a run was told in columns of their own, but its seed: siblings have it in common."""
-    names = ("method", "target_sparsity", "pattern", "scope", "cell", "hidden", "layers", "epochs", "manifest")
+    names = (
+        "method",
+        "target_sparsity",
+        "pattern",
+        "scope",
+        "gradients",
+        "cell",
+        "hidden",
+        "layers",
+        "epochs",
+        "manifest",
+    )
     return (*(getattr(result, name) for name in names), result.parameters)
 
 

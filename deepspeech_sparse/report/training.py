@@ -19,8 +19,10 @@ Curve = tuple[list[float], list[float]]
 PANELS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("threshold", "threshold", lambda value: f"{value:.3g}"),
     ("sparsity", "sparsity", lambda value: f"{100 * value:.3g} %"),
+    ("gradient_sparsity", "zeros in gradients", lambda value: f"{100 * value:.3g} %"),
     ("dev_wer", "dev WER (log)", lambda value: f"{100 * value:.3g} %"),
 )
+OFTEN_ABSENT = ("gradient_sparsity",)  # only where gradients are sparse: no gap worth a word
 
 
 def training_picture(points: Sequence[Point], styles: dict[str, Look]) -> Picture | None:
@@ -28,7 +30,7 @@ def training_picture(points: Sequence[Point], styles: dict[str, Look]) -> Pictur
     runs = [(point, result) for point in points for result in point.results]
     runs.sort(key=lambda pair: not pair[0].varied)  # the many go below the few
     curves = {key: [(*pair, line) for pair in runs if (line := curve(pair[1], key))] for key, _, _ in PANELS}
-    panels = [panel for panel in PANELS if curves[panel[0]]]
+    panels = [panel for panel in PANELS if any(any(values) for *_, (_, values) in curves[panel[0]])]  # not all zero
     if not panels:
         return None
     shown = {point.series for key, *_ in panels for point, *_ in curves[key]}
@@ -57,7 +59,7 @@ def training_picture(points: Sequence[Point], styles: dict[str, Look]) -> Pictur
         figure.align_ylabels()
         legend(figure, {name: handles[name] for name in names})
 
-    absent = [label for key, label, _ in PANELS if not curves[key]]
+    absent = [label for key, label, _ in PANELS if not curves[key] and key not in OFTEN_ABSENT]
     caption = "One line per run." + (f" Not in the table: {', '.join(absent)}." if absent else "")
     alt = "Over the steps of the training: " + "; ".join(
         f"{label} ends at " + ", ".join(f"{show(line[1][-1])} ({run.run})" for _, run, line in curves[key])
