@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from deepspeech_sparse.bench import bench, layers, onnx_models, products, recognition, run
+from deepspeech_sparse.bench import bench, gradients, layers, onnx_models, products, recognition, run
 from deepspeech_sparse.bench.layers import Group, dense_variants, sparse_layer, torch_layer
 from deepspeech_sparse.bench.plain import PlainNetwork, with_integers
 from deepspeech_sparse.bench.weights import kept
@@ -141,6 +141,35 @@ def test_recognition_holds_every_contender_against_torch(with_onnx, monkeypatch)
         assert row["real-time factor"] == pytest.approx(row["ms"] / 500)
     assert [row["peak memory, MB"] for row in rows] == list(range(len(rows)))
     assert ("Without ONNX Runtime" in table.note) != with_onnx
+
+
+def test_gradients_are_held_against_torch_and_against_exact_ones():
+    table = gradients.gradients(threads=1, full=False, sizes=(gradients.Size(2, 48, 3, 40),), rounds=2)
+    rows = run.plain_rows(table)
+    assert [row["layers"] for row in rows] == ["lstm, 2 x 48"] * 6 + ["gru, 2 x 48"] * 6
+    for six in (rows[:6], rows[6:]):
+        assert [row["rounded"] for row in six] == ["nothing", "50%", "80%", "90%", "95%", "units, 80%"]
+        shares = [row["zeros"] for row in six]
+        assert shares[0] < 0.05 and shares[1:] == pytest.approx([0.5, 0.8, 0.9, 0.95, 0.8], abs=0.07)
+        for row in six:
+            assert row["x torch"][0] == pytest.approx(row["torch ms"] / row["ms"])
+            assert row["x ours, exact"][0] == pytest.approx(six[0]["ms"] / row["ms"])
+        assert six[0]["beats torch from zeros of"] and not six[1]["beats torch from zeros of"]
+    assert "quick" in table.note and "2 rounds" in table.note
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        ({0.0: 3.0, 0.5: 2.0, 0.9: 1.0}, "70%"),  # on the line between the last slower and the first faster one
+        ({0.0: 1.0, 0.5: 3.0, 0.9: 2.0}, "never"),  # faster at first does not last
+        ({0.0: 1.0, 0.5: 1.2}, "0% or less"),
+        ({0.5: 1.0, 0.9: 0.5}, "50% or less"),
+        ({0.0: 1.0, 0.5: 2.0, 0.9: 1.0}, "70%"),
+    ],
+)
+def test_where_it_pays_is_where_it_does_not_stop_to(times, words):
+    assert gradients.pays_from(times, 1.5) == words
 
 
 def test_all_figures_are_shown_and_written(tmp_path, monkeypatch):

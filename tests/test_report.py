@@ -759,3 +759,47 @@ def test_the_committed_sensitivity_study_says_what_its_readme_says():
         seeds = ", ".join(f"{rate:.1f}" for rate in variation.values("wer"))
         [line] = [line for line in told.splitlines() if f"({seeds})" in line]
         assert f"| {variation.mean('pruned_sparsity'):.1f} % | {variation.mean('wer'):.1f} % (" in line
+
+
+def with_gradients(result: Result, told: str, zeros: float) -> Result:
+    gates = [
+        {"layer": "recurrent.0", "gate": gate, "sparsity": zeros + more, "redundant": zeros / 2, "correlation": 0.99}
+        for gate, more in (("reset", 0.1), ("update", -0.1))
+    ]
+    return replace(result, run=f"{result.run} {told}", gradients=told, gates=tuple(gates))
+
+
+def test_sparse_gradients_stand_beside_their_exact_twin(tmp_path):
+    """Seeds pooled, the twin found by all else that was told; p and interval are those of the words."""
+    exact = [made_up("dense", "", 96, 0.0, seed) for seed in (0, 1)]
+    pruned = made_up("narang", "single", 224, 0.9)
+    sparse = [with_gradients(made_up("dense", "", 96, 0.0, seed + 2), "sparsity 0.8", 0.8) for seed in (0, 1)]
+    sparse = [replace(result, seed=seed) for seed, result in enumerate(sparse)]
+    alone = with_gradients(replace(pruned, hidden=64), "units 0.5", 0.5)
+    page = page_of([*exact, pruned, *sparse, alone], tmp_path)
+    rows = list(csv.DictReader((tmp_path / "gradients.csv").open()))
+    assert [row["model"] for row in rows] == ["dense gru 96 gradients sparsity 0.8 (2 seeds)", alone.run]
+    held = contrast(Point(tuple(exact)), Point(tuple(sparse)))
+    assert float(rows[0]["difference, points"]) == pytest.approx(100 * held.value)
+    assert float(rows[0]["sign-flip p"]) == held.p_value and float(rows[0]["from"]) == 100 * held.difference.low
+    assert float(rows[0]["gate gradients that are zero %"]) == pytest.approx(80)
+    assert float(rows[0]["redundant MACs %"]) == pytest.approx(40) and float(rows[0]["correlation"]) == 0.99
+    assert rows[1]["difference, points"] == rows[1]["WER % with exact gradients"] == ""
+    gates = list(csv.DictReader((tmp_path / "gates.csv").open()))
+    assert [float(gates[0][f"{gate} %"]) for gate in ("reset", "update")] == pytest.approx([90, 70])
+    assert len(points_of([*exact, *sparse])) == 2  # they are no seeds of each other
+    text = (tmp_path / "report.html").read_text()
+    assert "Sparse gradients by layer and gate" in text and page
+
+
+def test_gates_of_a_stranger_are_no_numbers(tmp_path):
+    strange = [{"layer": "<b>", "gate": "x", "sparsity": "much", "correlation": math.nan}, "no gate"]
+    rows = [
+        made_up("dense", "", 96, 0.0),
+        replace(made_up("dense", "", 64, 0.0), gradients="<i>", gates=tuple(strange)),
+    ]
+    folder = reported(rows, tmp_path)
+    text = (folder / "report.html").read_text()
+    assert "<b>" not in text and "<i>" not in text
+    [row] = csv.DictReader((folder / "gradients.csv").open())
+    assert row["correlation"] == row["redundant MACs %"] == ""

@@ -21,8 +21,9 @@ def gradient_tables(points: Sequence[Point]) -> list[Table]:
 
 
 def point_gates(point: Point) -> list[tuple[dict, ...]]:
-    """Of each run that has any."""
-    return [result.gates for result in point.results if result.gates]
+    """Of each run that has any; the table may come from a stranger."""
+    found = [tuple(gate for gate in result.gates if isinstance(gate, dict)) for result in point.results]
+    return [gates for gates in found if gates]
 
 
 def trainings(sparse: Sequence[Point], points: Sequence[Point]) -> Table:
@@ -71,10 +72,12 @@ def trainings(sparse: Sequence[Point], points: Sequence[Point]) -> Table:
 
 def gates(sparse: Sequence[Point]) -> Table:
     """Zeros by layer and gate."""
-    names = list(dict.fromkeys(gate["gate"] for point in sparse for runs in point_gates(point) for gate in runs))
+    names = list(
+        dict.fromkeys(str(gate.get("gate")) for point in sparse for runs in point_gates(point) for gate in runs)
+    )
     rows = []
     for point in sparse:
-        layers = dict.fromkeys(gate["layer"] for runs in point_gates(point) for gate in runs)
+        layers = dict.fromkeys(str(gate.get("layer")) for runs in point_gates(point) for gate in runs)
         for layer in layers:
             shares = [gate_mean(point, layer, name) for name in names]
             rows.append((point.name, layer, *(None if share is None else 100 * share for share in shares)))
@@ -91,22 +94,22 @@ def exact_twin(point: Point, points: Sequence[Point]) -> Point | None:
 
 def run_mean(point: Point, figure: str) -> float | None:
     """Mean over gates, layers and runs."""
-    return mean_of([gate[figure] for runs in point_gates(point) for gate in runs])
+    return mean_of([gate.get(figure) for runs in point_gates(point) for gate in runs])
 
 
 def gate_mean(point: Point, layer: str, name: str) -> float | None:
     """Mean share of zeros of one gate over the runs."""
     return mean_of(
         [
-            gate["sparsity"]
+            gate.get("sparsity")
             for runs in point_gates(point)
             for gate in runs
-            if (gate["layer"], gate["gate"]) == (layer, name)
+            if (str(gate.get("layer")), str(gate.get("gate"))) == (layer, name)
         ]
     )
 
 
 def mean_of(values: Sequence[object]) -> float | None:
-    """Of the numbers among them: the table may come from a stranger."""
+    """Of the numbers among them."""
     numbers = [value for value in values if isinstance(value, (int, float)) and math.isfinite(value)]
     return sum(numbers) / len(numbers) if numbers else None
