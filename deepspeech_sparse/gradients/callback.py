@@ -80,12 +80,12 @@ class SparseGradients(L.Callback):
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch, batch_idx: int) -> None:
         strength = self.config.strength(trainer.global_step, self.total_steps)
+        # Gradients shrink to a twentieth within the first steps: thresholds that follow them look at every batch.
         every = 16 if self.follows else 0
-        unknown = self.follows and any(threshold.known is None for threshold in self.thresholds.values())
-        look = batch_idx == 0 or trainer.global_step % self.config.every == 0 or unknown
+        count = batch_idx == 0 or trainer.global_step % self.config.every == 0
         for name, layer in self.layers.items():
             layer.rounding = tuple(self.thresholds[label].rounding(strength) for label in labels(name, layer))
-            layer.seen = [Seen(every) for _ in range(layer.directions)] if look else None
+            layer.seen = [Seen(every, count) for _ in range(layer.directions)] if every or count else None
         if self.config.probe and batch_idx == 0:
             with trainer.precision_plugin.train_step_context():
                 self.correlation = correlations(pl_module, self.layers, lambda: pl_module.loss(batch))
@@ -107,13 +107,14 @@ class SparseGradients(L.Callback):
             for label, rounding, seen in zip(labels(name, layer), layer.roundings, layer.seen)
             if seen.frames
         ]
-        if not looks:
-            return
         strength = self.config.strength(trainer.global_step, self.total_steps) or 1.0
+        for label, _, seen in looks:
+            if seen.sample is not None:
+                self.thresholds[label].look(seen.sample, strength)
+        if not looks or not looks[0][-1].count:
+            return
         self.rows = []
         for label, rounding, seen in looks:
-            if self.thresholds[label].follows and seen.sample is not None:
-                self.thresholds[label].look(seen.sample, strength)
             pl_module.log(f"gradient_threshold/{label}", rounding.threshold, on_step=True, on_epoch=False)
             for gate, zeros in zip(GATE_NAMES[len(seen.zeros)], seen.zeros):
                 pl_module.log(f"gradient_sparsity/{label}/{gate}", zeros, on_step=True, on_epoch=False)

@@ -93,7 +93,7 @@ class GradientsConfig:
         start: share of all steps trained with exact gradients first
         ramp: share of all steps in which threshold or share rise from zero, after `start`
         end: share of all steps after which gradients are exact again: sparse first, dense last
-        every: optimizer steps between two looks at the gradients, for the log and for thresholds that follow them
+        every: optimizer steps between two counts of zeros, for the log
         probe: whether the first batch of each epoch is computed twice more, to correlate sparse with exact gradients
     """
 

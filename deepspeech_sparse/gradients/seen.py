@@ -21,6 +21,7 @@ class Seen:
 
     Args:
         sample_every: gradients before rounding are kept of every so manieth time; 0 for none
+        count: whether zeros are counted, which reads all gradients once more
 
     Attributes:
         zeros: (G,) share of zeros among the rounded gate gradients of real frames, by gate
@@ -31,6 +32,7 @@ class Seen:
     """
 
     sample_every: int = 16
+    count: bool = True
     zeros: list[float] = field(default_factory=list)
     frames: int = 0
     recurrent_zeros: float = 0.0
@@ -45,6 +47,11 @@ class Seen:
         rows = back.recurrent.shape[2]
         self.frames = int(way.lengths.sum())
         each = self.frames * (rows // gates)  # gradients of one gate
+        if back.sample is not None:
+            times = torch.arange(len(back.sample))[:, None] * self.sample_every
+            self.sample = back.sample[(times < way.lengths).to(back.sample.device)].abs()
+        if not self.count:
+            return
         entries, at_inputs = (
             x.flatten(0, 1).unflatten(1, (gates, -1)).count_nonzero((0, 2)).tolist()
             for x in (back.recurrent, back.inputs)
@@ -55,9 +62,6 @@ class Seen:
             1 - sum(counts) / max(1, each * gates) for counts in (entries, at_inputs)
         )
         self.recurrent_macs, self.input_macs = self.frames * rows * (rows // gates), self.frames * rows * features
-        if back.sample is not None:
-            times = torch.arange(len(back.sample))[:, None] * self.sample_every
-            self.sample = back.sample[(times < way.lengths).to(back.sample.device)].abs()
 
     @property
     def redundant(self) -> float:

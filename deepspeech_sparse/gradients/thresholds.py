@@ -10,7 +10,7 @@ from .config import Absolute, Relative, Target, Units
 from .rounding import EXACT, Rounding
 
 MEMORY = 0.9  # weight of what was known before: a batch is no more than a sample of the gradients
-SAMPLE = 65536  # of them are enough for a quantile
+SAMPLE = 16384  # of them are enough for a quantile
 
 
 def quantile(sizes: Tensor, share: float) -> float:
