@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..gradients import EXACT, GRU, LSTM, RoundedGradients, Rounding, Seen
 from ..gradients.native_direction import usable
 from ..gradients.thresholds import quantile
+from ..memory import peaks_in_children
 from ..report.tables import Column, Table
 from ..timing import in_turn
 from .weights import pair
@@ -20,6 +21,7 @@ from .weights import pair
 LAYERS = {"lstm": LSTM, "gru": GRU}
 SHARES = (0.5, 0.8, 0.9, 0.95)
 UNITS = 0.8
+IN_CHILDREN = ("nothing", "80%")  # whose memory is measured, too
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ QUICK = (Size(3, 256, 16, 100), Size(3, 512, 16, 50))
 FULL = (
     *(Size(3, 256, batch, 100) for batch in (8, 16, 64)),
     *(Size(3, 512, batch, 100) for batch in (8, 16, 64)),
-    *(Size(1, 1024, batch, 100) for batch in (8, 16, 64)),
-    *(Size(1, 1760, batch, 50) for batch in (8, 16, 64)),
+    *(Size(1, 1024, batch, 50) for batch in (8, 16, 64)),
+    *(Size(1, 1760, batch, 25) for batch in (8, 16, 64)),
 )
 
 
@@ -49,9 +51,9 @@ def gradients(*, threads: int, full: bool, sizes: tuple[Size, ...] | None = None
 
     Args:
         sizes: 256 to 1760 units and batches of 8 to 64, or, for the quick table, two
-        rounds: in which all contestants of a size take turns, 7 or 3
+        rounds: in which all contestants of a size take turns, 5 or 3
     """
-    sizes, rounds = sizes or (FULL if full else QUICK), rounds or (7 if full else 3)
+    sizes, rounds = sizes or (FULL if full else QUICK), rounds or (5 if full else 3)
     columns = (
         Column("layers"),
         Column("batch", str),
@@ -63,6 +65,8 @@ def gradients(*, threads: int, full: bool, sizes: tuple[Size, ...] | None = None
         pair("x ours, exact", "{:.2f} ({:.2f})"),
         Column("beats torch from zeros of"),
         Column("beats our exact one from"),
+        Column("peak MB", "{:.0f}".format),
+        Column("torch peak MB", "{:.0f}".format),
     )
     quick = "" if full else " (quick; the figures to publish are of --full)"
     torch_alone = "" if usable() else " Without native kernels nothing is skipped: rounding only costs time."
@@ -70,7 +74,8 @@ def gradients(*, threads: int, full: bool, sizes: tuple[Size, ...] | None = None
         f"Backward passes alone, one direction{quick}: medians of {rounds} rounds in turn; ratios of medians and, in "
         "brackets, of the shortest times. torch is its own layer of the same name. Weights and gradients from above "
         "are random, thresholds such that the share of zeros comes out. Where it pays is interpolated between rows; "
-        f"units are dropped as a whole, for all utterances alike.{torch_alone}"
+        "units are dropped as a whole, for all utterances alike. Peak memory of a forward and a backward pass in "
+        f"processes of their own.{torch_alone}"
     )
     rows = [row for cell in LAYERS for size in sizes for row in measured(cell, size, rounds)]
     return Table("gradients", "Sparse gradients", columns, tuple(rows), note)
@@ -83,6 +88,7 @@ def measured(cell: str, size: Size, rounds: int) -> list[tuple]:
     theirs = getattr(nn, cell.upper())(size.units, size.units, size.layers)
     contestants: dict[str, Callable[[], object]] = {"torch": backward_of(theirs, x, upper)}
     zeros: dict[str, float] = {}
+    thresholds = {"torch": "torch"}
     for name, share in {
         "nothing": 0.0,
         **{f"{share:.0%}": share for share in SHARES},
@@ -91,9 +97,14 @@ def measured(cell: str, size: Size, rounds: int) -> list[tuple]:
         layer = LAYERS[cell](size.units, size.units, size.layers)
         layer.load_state_dict(theirs.state_dict())
         zeros[name] = rounded_to(layer, share, x, upper)
+        if name in IN_CHILDREN:
+            thresholds[name] = ",".join(str(rounding.threshold) for rounding in layer.roundings)
         contestants[name] = backward_of(layer, x, upper)
     times = in_turn(contestants, rounds)
     medians, least = ({name: pick(of) for name, of in times.items()} for pick in (statistics.median, min))
+    shape = (size.layers, size.units, size.batch, size.times)
+    calls = [(f"{__name__}:forward_and_backward", cell, text, *shape) for text in thresholds.values()]
+    peaks = dict(zip(thresholds, peaks_in_children(calls)))
     rows = []
     for name in zeros:
         against = [(medians[other] / medians[name], least[other] / least[name]) for other in ("torch", "nothing")]
@@ -103,8 +114,20 @@ def measured(cell: str, size: Size, rounds: int) -> list[tuple]:
             rounded = {share: time for share, time in singles.items() if share != zeros["nothing"]}
             pays = [pays_from(singles, medians["torch"]), pays_from(rounded, medians["nothing"])]
         ms = [1e3 * medians[key] for key in (name, "torch")]
-        rows.append((f"{cell}, {size}", size.batch, name, zeros[name], *ms, *against, *pays))
+        memory = [peaks[key] / 1e6 for key in (name, "torch")] if name in IN_CHILDREN else [None, None]
+        rows.append((f"{cell}, {size}", size.batch, name, zeros[name], *ms, *against, *pays, *memory))
     return rows
+
+
+def forward_and_backward(cell: str, thresholds: str, layers: str, units: str, batch: str, times: str) -> None:
+    """A pass each way of torch's layer, or of ours with such thresholds, joined by commas; for a process of its own."""
+    torch.set_num_threads(1)
+    x = torch.randn(int(times), int(batch), int(units), requires_grad=True)
+    shape = (int(units), int(units), int(layers))
+    layer = getattr(nn, cell.upper())(*shape) if thresholds == "torch" else LAYERS[cell](*shape)
+    if thresholds != "torch":
+        layer.rounding = [Rounding(float(threshold)) for threshold in thresholds.split(",")]
+    layer(x)[0].backward(torch.randn_like(x) / x.numel())
 
 
 def backward_of(layer: nn.Module, x: Tensor, upper: Tensor) -> Callable[[], object]:
