@@ -127,9 +127,9 @@ def gradients_name(told: dict[str, Any]) -> str:
     words = [f"{value:g}" if isinstance(value, float) else str(value) for value in values if value is not None]
     if isinstance(told.get("gradients.rule.quantile"), float):
         words.append(f"of {told['gradients.rule.quantile']:g}")
-    for name, word in (("start", "from"), ("end", "until")):
+    for name, word, usual in (("start", "from", 0.0), ("ramp", "rising for", 0.0), ("end", "until", 1.0)):
         value = told.get(f"gradients.{name}")
-        if words and isinstance(value, float) and value != {"start": 0.0, "end": 1.0}[name]:
+        if words and isinstance(value, float) and value != usual:
             words.append(f"{word} {100 * value:g} %")
     return " ".join(words)
 

@@ -1,5 +1,5 @@
 // Training for Python: a direction forwards and backwards, and the products of its gradient.
-// gradients/native_recurrence.py is the only user and says what they mean.
+// gradients/native_direction.py is the only user and says what they mean.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>

@@ -146,7 +146,7 @@ private:
                 to,
                 at_input ? at_input + 2 * d_.hidden : nullptr,
             });
-            if (g_.sample_every && t % g_.sample_every == 0) {
+            if (g_.sample_every && t % g_.sample_every == g_.sample_every / 2) {
                 float* raw = g_.sample + (t / g_.sample_every * d_.batch + b) * count_ * d_.hidden + from;
                 for (int gate = 0; gate < count_; ++gate) std::copy_n(to + gate * d_.hidden, units, raw + gate * d_.hidden);
             }

@@ -34,7 +34,7 @@ struct GateGradients {
     float threshold;       // gate gradients up to it become zero
     int64_t kept;          // gate units that stay at each time, for all utterances; 0: every one
     int64_t sample_every;  // of so many times the gradients are copied before they are rounded; 0: of none
-    float* sample;         // (times / sample_every, rounded up, B, gates H) of times 0, sample_every, ...; else null
+    float* sample;         // (times / sample_every, rounded up, B, gates H) of the middle ones; else null
     float* gradient;       // (T, B, gates H) of the recurrent products
     float* input;          // GRU: (T, B, gates H) of the input products; else null, they have the same
     int64_t entries[kMostGates];  // that are not zero in `gradient`, by gate

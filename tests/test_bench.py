@@ -23,6 +23,22 @@ TINY = ModelConfig(
 )
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
+def test_what_is_called_torch_is_torchs(cell):
+    """Its own layer with the same weights, and a quantised one where integers are asked for."""
+    torch.manual_seed(0)
+    config = NetworkConfig((ConvolutionConfig(2, (5, 5), (2, 2)),), cell=cell, layers=2, hidden=8, merge="concat")
+    network = network_of(config, 16, 4).eval()
+    plain = PlainNetwork(network)
+    assert all(type(layer.cell).__module__ == "torch.nn.modules.rnn" for layer in plain.network.recurrent)
+    features = torch.randn(1, 90, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(plain(features), network(features, torch.tensor([90]))[0], atol=1e-5, rtol=1e-5)
+    if cell == "gru":
+        cells = [layer.cell for layer in with_integers(plain).network.recurrent]
+        assert all(isinstance(each, torch.ao.nn.quantized.dynamic.GRU) for each in cells)
+
+
 @pytest.mark.parametrize("cell", ["clipped_rnn", "gru"])
 def test_all_ways_to_compute_a_layer_agree(cell):
     """The dense ones with each other, the sparse one with torch on the same weights."""
@@ -132,7 +148,7 @@ def test_recognition_holds_every_contender_against_torch(with_onnx, monkeypatch)
     before = torch.get_num_threads()
     table = recognition.recognition(threads=before, full=False, config=TINY, seconds=0.5, rounds=1)
     rows = run.plain_rows(table)
-    names = ["torch, our GRU", "torch.nn.GRU", "torch int8"]
+    names = ["our GRU of trainings", "torch.nn.GRU", "torch int8"]
     names += ["ONNX Runtime", "ONNX Runtime int8"] if with_onnx else []
     assert [row["computed by"] for row in rows] == [*names, "sparse engine", "sparse engine"]
     assert [row["weights"] for row in rows] == ["dense"] * len(names) + ["single", "8x1"]

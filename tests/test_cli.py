@@ -195,4 +195,4 @@ def test_bench_measures_the_parts_asked_for(monkeypatch):
     assert main(["bench", "--parts", "[layers]", "--full", "--seed", "3"]) == 0
     assert main(["bench"]) == 0
     assert asked[0] == (("layers",), {"full": True, "threads": 1, "seed": 3, "json": None})
-    assert asked[1][0] == ("products", "layers", "recognition") and asked[1][1]["full"] is False
+    assert asked[1][0] == ("products", "layers", "recognition", "gradients") and asked[1][1]["full"] is False

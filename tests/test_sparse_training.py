@@ -27,6 +27,7 @@ from deepspeech_sparse.gradients import (
     SparseGradients,
     Target,
     Units,
+    native_direction,
 )
 from deepspeech_sparse.gradients.probe import correlations, cosine
 from deepspeech_sparse.gradients.thresholds import Threshold, quantile
@@ -188,6 +189,15 @@ def test_thresholds_follow_the_gradients_whatever_their_scale():
         assert large.rounding(1.0).threshold == pytest.approx(1000 * small.rounding(1.0).threshold, rel=1e-4)
         if isinstance(rule, Target):
             assert (sizes <= small.rounding(1.0).threshold).float().mean() == pytest.approx(0.8, abs=0.02)
+    for length in (3, 8, 16, 40):  # short sequences, a loss at their end alone, whose gradient fades backwards
+        torch.manual_seed(1)
+        layer, x = LSTM(16, 32), torch.randn(length, 8, 16)
+        threshold = Threshold(Target("sparsity", 0.8))
+        for _ in range(40):
+            layer.rounding, layer.seen = threshold.rounding(1.0), [Seen()]
+            layer(x)[0][-1].sum().backward()
+            threshold.look(layer.seen[0].sample)
+        assert layer.seen[0].recurrent_zeros == pytest.approx(0.8, abs=0.08)
     halfway = Threshold(Target("sparsity", 0.8))
     halfway.look(torch.arange(1.0, 101.0), strength=0.5)
     assert halfway.rounding(0.5).threshold == 40.0
@@ -255,6 +265,54 @@ def test_the_callback_serves_any_lightning_module(tmp_path):
     assert float(trainer.callback_metrics["gradient_sparsity"]) < 0.2  # exact again at the end
     assert {row["layer"] for row in callback.rows} == {f"layer_l{i}{end}" for i in (0, 1) for end in ("", "_reverse")}
     assert module.layer.rounding == EXACT and module.layer.seen is None
+
+
+class Broken(Foreign):
+    def training_step(self, batch, index):
+        if index == 2:
+            raise ArithmeticError
+        return super().training_step(batch, index)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_broken_training_leaves_the_layers_as_they_were_and_the_next_fit_remembers(tmp_path):
+    callback, module = SparseGradients(GradientsConfig(probe=False)), Broken()
+    with pytest.raises(ArithmeticError):
+        foreign_trainer(callback, tmp_path).fit(module)
+    assert module.layer.rounding == EXACT and module.layer.seen is None
+    known = {label: threshold.known for label, threshold in callback.thresholds.items()}
+    callback.prepare(module)
+    assert all(known.values()) and known == {label: each.known for label, each in callback.thresholds.items()}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_share_rises_from_zero_after_the_start(tmp_path):
+    """Before the start nothing is learned for a share that is not asked for yet."""
+    shares = []
+
+    class Watch(L.Callback):
+        def on_train_batch_end(self, trainer, *arguments):
+            shares.append(float(trainer.callback_metrics["gradient_sparsity"]))
+
+    config = GradientsConfig(Target("sparsity", 0.9), start=0.25, ramp=0.5, every=1, probe=False)
+    trainer = foreign_trainer(SparseGradients(config), tmp_path)
+    trainer.callbacks.append(Watch())
+    trainer.fit(Foreign())
+    assert max(shares[:3]) < 0.1 and shares[3] < 0.4 < shares[-1]
+
+
+def test_frozen_layers_have_no_correlation():
+    layer = GRU(3, 4).requires_grad_(False)
+    assert math.isnan(correlations(layer, {"layer": layer}, lambda: None)["layer"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_where_nothing_is_skipped_the_log_says_so(tmp_path, caplog, monkeypatch):
+    callback = SparseGradients(GradientsConfig(probe=False))
+    monkeypatch.setattr(native_direction, "native", lambda: None)
+    foreign_trainer(callback, tmp_path).fit(Foreign())
+    assert "takes longer than exact gradients" in caplog.text
+    assert any(row["threshold"] > 0 for row in callback.rows)
 
 
 def test_notes_without_a_backward_pass_are_none():

@@ -103,7 +103,8 @@ def measured(cell: str, size: Size, rounds: int) -> list[tuple]:
     times = in_turn(contestants, rounds)
     medians, least = ({name: pick(of) for name, of in times.items()} for pick in (statistics.median, min))
     shape = (size.layers, size.units, size.batch, size.times)
-    calls = [(f"{__name__}:forward_and_backward", cell, text, *shape) for text in thresholds.values()]
+    work, threads = f"{__name__}:forward_and_backward", torch.get_num_threads()
+    calls = [(work, threads, cell, text, *shape) for text in thresholds.values()]
     peaks = dict(zip(thresholds, peaks_in_children(calls)))
     rows = []
     for name in zeros:
@@ -119,9 +120,11 @@ def measured(cell: str, size: Size, rounds: int) -> list[tuple]:
     return rows
 
 
-def forward_and_backward(cell: str, thresholds: str, layers: str, units: str, batch: str, times: str) -> None:
+def forward_and_backward(
+    threads: str, cell: str, thresholds: str, layers: str, units: str, batch: str, times: str
+) -> None:
     """A pass each way of torch's layer, or of ours with such thresholds, joined by commas; for a process of its own."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(threads))
     x = torch.randn(int(times), int(batch), int(units), requires_grad=True)
     shape = (int(units), int(units), int(layers))
     layer = getattr(nn, cell.upper())(*shape) if thresholds == "torch" else LAYERS[cell](*shape)

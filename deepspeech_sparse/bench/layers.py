@@ -22,6 +22,7 @@ from ..model.masking import clipped_relu
 from ..model.recurrent import ClippedRecurrence, recurrent_layer
 from ..report.tables import Column, Table
 from ..timing import in_turn
+from .plain import torchs_own
 from .weights import PATTERNS, kept, pair, without_initialisation
 
 SPARSITY = 0.95
@@ -131,7 +132,8 @@ def dense_variants(layer: nn.Module) -> dict[str, Callable[[Tensor], Tensor]]:
             "torch, vector by vector": partial(by_vectors, layer, (layer.weight_hh, layer.weight_hh_reverse)),
             "torch, vector by vector, by columns": partial(by_vectors, layer, by_column),
         }
-    return {"torch, our GRU": ours, "torch.nn.GRU": lambda x: layer.cell(x)[0]}
+    own = torchs_own(layer.cell)
+    return {"our GRU of trainings": ours, "torch.nn.GRU": lambda x: own(x)[0]}
 
 
 def by_vectors(layer: ClippedRecurrence, weights: tuple[Tensor, Tensor], x: Tensor) -> Tensor:

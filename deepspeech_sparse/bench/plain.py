@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 
 import torch
 from torch import Tensor, nn
 
+from ..gradients import GRU, LSTM, RNN
 from ..model import Network
 from ..model.masking import clipped_relu
 
@@ -20,7 +22,9 @@ class PlainNetwork(nn.Module):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.network = network
+        self.network = copy.deepcopy(network)
+        for layer in self.network.recurrent:
+            layer.cell = torchs_own(layer.cell)
 
     def forward(self, features: Tensor) -> Tensor:
         x = features[:, None]  # (1, C = 1, T, F)
@@ -35,6 +39,16 @@ class PlainNetwork(nn.Module):
                 forwards, backwards = x.chunk(2, dim=-1)
                 x = forwards + backwards
         return self.network.head(x)
+
+
+def torchs_own(layer: GRU | LSTM | RNN) -> nn.RNNBase:
+    """The layer of torch that ours is: same weights, torch's code."""
+    own = next(kind for kind in type(layer).__mro__ if kind.__module__.startswith("torch."))
+    names = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
+    more = {"nonlinearity": layer.nonlinearity} if isinstance(layer, nn.RNN) else {}
+    plain = own(**{name: getattr(layer, name) for name in names}, **more)
+    plain.load_state_dict(layer.state_dict())
+    return plain.train(layer.training)
 
 
 def normalised(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:

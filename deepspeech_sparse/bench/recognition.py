@@ -29,7 +29,7 @@ from .plain import PlainNetwork, with_integers
 from .weights import PATTERNS, kept, pair
 
 SPARSITY = 0.9
-DENSE = ("torch, our GRU", "torch.nn.GRU")  # float32; the faster is what the others are held against
+DENSE = ("our GRU of trainings", "torch.nn.GRU")  # float32; the faster is what the others are held against
 
 
 @dataclass(frozen=True)

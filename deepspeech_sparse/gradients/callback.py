@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,13 @@ from torch import nn
 
 from ..errors import InputError
 from .config import GradientsConfig
+from .native_direction import usable
 from .probe import correlations
 from .rounded import RoundedGradients
 from .seen import Seen
 from .thresholds import Threshold
+
+log = logging.getLogger(__name__)
 
 GATE_NAMES = {4: ("input", "forget", "cell", "output"), 3: ("reset", "update", "new"), 1: ("state",)}  # by their number
 METRICS = ("gradient_sparsity", "redundant_macs", "gradient_correlation")  # of all layers, as logged
@@ -67,8 +71,9 @@ class SparseGradients(L.Callback):
             )
         if self.config.probe and not hasattr(module, "loss"):
             raise InputError(f"gradients: a probe needs {type(module).__name__}.loss(batch); set probe: false")
+        known = {label: threshold.known for label, threshold in self.thresholds.items()} | self.known
         self.thresholds = {
-            label: Threshold(self.config.rule, self.known.get(label))
+            label: Threshold(self.config.rule, known.get(label))
             for name, layer in self.layers.items()
             for label in labels(name, layer)
         }
@@ -77,6 +82,11 @@ class SparseGradients(L.Callback):
         self.prepare(pl_module)
         if self.total_steps is None:
             self.total_steps = trainer.estimated_stepping_batches
+        if not all(usable(*layer.parameters()) for layer in self.layers.values()):
+            log.warning(
+                "gradients: zeros are not skipped here, native kernels need a CPU and float32. Rounding goes through "
+                "torch, time by time, and takes longer than exact gradients"
+            )
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch, batch_idx: int) -> None:
         strength = self.config.strength(trainer.global_step, self.total_steps)
@@ -107,7 +117,8 @@ class SparseGradients(L.Callback):
             for label, rounding, seen in zip(labels(name, layer), layer.roundings, layer.seen)
             if seen.frames
         ]
-        strength = self.config.strength(trainer.global_step, self.total_steps) or 1.0
+        # Before the start a threshold learns what it will need there.
+        strength = self.config.strength(trainer.global_step, self.total_steps) or (0.0 if self.config.ramp else 1.0)
         for label, _, seen in looks:
             if seen.sample is not None:
                 self.thresholds[label].look(seen.sample, strength)
@@ -149,7 +160,14 @@ class SparseGradients(L.Callback):
             write_rows(self.csv_path, epoch, rows)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        for layer in self.layers.values():  # a module outlives its training
+        self.leave()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """The layers as they were: a module outlives its training."""
+        for layer in self.layers.values():
             vars(layer).pop("rounding", None)
             vars(layer).pop("seen", None)
 

@@ -74,7 +74,8 @@ class GateGradients:
         state: (B, H) gradient of the first state
         memory: (B, H) gradient of the first memory of an LSTM
         zeros: share of `recurrent` that is zero, where that was counted on the way; else 0
-        sample: (ceil(T / sample_every), B, G H) `recurrent` before it was rounded, at times 0, sample_every, ...
+        sample: (ceil(T / sample_every), B, G H) `recurrent` before it was rounded, at the middle one of every so many
+            times; zeros where there is none
     """
 
     recurrent: Tensor
@@ -146,7 +147,7 @@ def backward(
         if d.cell == "gru":  # the reset gate lies between the two
             r = d.gates[t, :, :hidden]
             at_gates = torch.cat([at_inputs[:, : 2 * hidden], at_inputs[:, 2 * hidden :] * r], dim=-1)
-        if sample_every and t % sample_every == 0:
+        if sample_every and t % sample_every == sample_every // 2:
             sample[t // sample_every] = at_gates
         score = at_inputs.abs().amax(0).nan_to_num(torch.inf) if kept else None
         at_inputs, at_gates = (rounded(x, rounding.threshold) for x in (at_inputs, at_gates))

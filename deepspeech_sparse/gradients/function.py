@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from . import direction as with_torch
 from . import native_direction as with_kernels
@@ -65,14 +64,24 @@ class Recurrence(torch.autograd.Function):
             gates = None  # the state says what the gate was
         x = None if weight_ih is None else x
         ctx.save_for_backward(x, weight_ih, weight_hh, bias_new, gates, states, memories, products)
-        ctx.way, ctx.compute = way, compute
+        ctx.way, ctx.compute, ctx.device_type = way, compute, states.device.type
         ctx.set_materialize_grads(False)
         outputs = states[:-1] if way.backwards else states[1:]
         return outputs, last(states, way), None if memories is None else last(memories, way)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, upper, last_state, last_memory):
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "gate gradients that are rounded have no derivative: create_graph=True is not possible with layers of "
+                "deepspeech_sparse.gradients; use torch.nn's"
+            )
+        with torch.autocast(ctx.device_type, enabled=False):
+            return Recurrence.back(ctx, upper, last_state, last_memory)
+
+    @staticmethod
+    def back(ctx, upper, last_state, last_memory):
+        """`backward`, in the precision of the weights."""
         way, compute = ctx.way, ctx.compute
         x, weight_ih, weight_hh, bias_new, gates, states, memories, products = ctx.saved_tensors
         d = Direction(way.cell, way.backwards, way.lengths, weight_hh, bias_new, gates, states, memories, products)
@@ -80,10 +89,11 @@ class Recurrence(torch.autograd.Function):
         last_state, last_memory = (
             torch.zeros_like(states[0]) if gradient is None else gradient for gradient in (last_state, last_memory)
         )
-        every = way.seen.sample_every if way.seen is not None else 0
+        # Short utterances are sampled more often, never by their first frame alone.
+        every = min(way.seen.sample_every, max(1, len(upper) // 4)) if way.seen is not None else 0
         back = compute.backward(d, upper, last_state, None if memories is None else last_memory, way.rounding, every)
         if way.seen is not None:
-            way.seen.note(way, back, 0 if x is None else x.shape[2])
+            way.seen.note(way, back, every, 0 if x is None else x.shape[2])
         skip = compute is with_kernels and back.zeros >= with_kernels.WORTH_IT
         product = with_kernels.skipping_product if skip else torch.mm
         outer = with_kernels.skipping_outer if skip else lambda x, z: x.t() @ z

@@ -1,6 +1,7 @@
 """torch's LSTM, GRU and RNN with gate gradients that may be rounded: same arguments, same results, same state dicts.
 
-Where nothing is rounded they are torch's own layers or, on a CPU, the native kernels, which are faster there.
+Where nothing is rounded they are torch's own layers or, on a CPU, the native kernels: over many frames these are as
+fast, or faster.
 """
 
 from __future__ import annotations
@@ -38,11 +39,13 @@ class TorchLayer(RoundedGradients):
         return self.over(input, hx)
 
     def takes(self, x: Tensor) -> bool:
-        """Whether our own code runs: to round gradients, or because it is faster here."""
-        if torch.is_grad_enabled() and any(self.roundings):
+        """Whether our own code runs: to round gradients, to take notes of them, or because it is faster here."""
+        if torch.is_grad_enabled() and (any(self.roundings) or self.seen is not None):
             if getattr(self, "proj_size", 0):
                 raise ValueError("gradients are not rounded in an LSTM with a projection; set proj_size=0")
             return True
+        if not torch.is_grad_enabled() and x.numel() < FEWEST * x.shape[-1]:
+            return False
         plain = not getattr(self, "proj_size", 0) and x.numel() > 0 and not torch.is_autocast_enabled(x.device.type)
         seen_by_others = torch.jit.is_tracing() or torch.compiler.is_compiling()  # who need torch's own operators
         return plain and not seen_by_others and native_direction.usable(x, *self.parameters())
@@ -51,21 +54,24 @@ class TorchLayer(RoundedGradients):
         """All layers over a padded batch.
 
         Args:
-            input: (T, B, F), or (B, T, F) where `batch_first` is set
+            input: (T, B, F), or (B, T, F) where `batch_first` is set; finite in the padding, too
             hx: first states (layers * directions, B, H), of an LSTM a pair with those of its memory; zeros by default
             lengths: (B,) frames that are real, all by default; zero is possible
 
         Returns:
             as torch's layers on packed sequences, zeros in the padding
         """
+        if input.dim() != 3 or input.shape[2] != self.input_size:
+            wanted = f"2 or 3 dimensions are needed, the last of them input_size = {self.input_size}"
+            raise RuntimeError(f"input {tuple(input.shape)}: {wanted}")
         x = input.transpose(0, 1) if self.batch_first else input
-        if x.dim() != 3 or x.shape[2] != self.input_size:
-            raise RuntimeError(f"input {tuple(input.shape)}: its last dimension must be input_size = {self.input_size}")
         total, batch = x.shape[:2]
-        lengths = torch.full((batch,), total) if lengths is None else lengths.to("cpu", torch.int64)
+        lengths = torch.full((batch,), total) if lengths is None else in_whole_numbers(lengths)
         if lengths.shape != (batch,) or (batch and not 0 <= lengths.min() <= lengths.max() <= total):
             raise RuntimeError(f"lengths {lengths.tolist()} for {batch} utterances in {total} frames")
         dtype = self.weight_hh_l0.dtype
+        if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+            raise ValueError(f"input {x.dtype}: the weights are {dtype}")
         first = self.first_states(hx, x, dtype)
         real = (torch.arange(total)[:, None] < lengths)[..., None].to(x.device)
         whole = bool((lengths == total).all()) or hx is None  # padding then keeps the first state, which is zero
@@ -123,14 +129,20 @@ class TorchLayer(RoundedGradients):
         return PackedSequence(data, input.batch_sizes, input.sorted_indices, input.unsorted_indices), state
 
 
+FEWEST = 64  # frames of all utterances that are worth packing the weights for
 CELLS = {"LSTM": "lstm", "GRU": "gru", "RNN_TANH": "rnn", "RNN_RELU": "relu_rnn"}
+
+
+def in_whole_numbers(lengths: Tensor) -> Tensor:
+    """A copy on the CPU, as the kernels read it: the caller's may change until the backward pass."""
+    return lengths.detach().to("cpu", torch.int64, copy=True).contiguous()
 
 
 def mapped(state, change: Callable[[Tensor], Tensor]):
     """`change` of a state, of both of an LSTM's, or of none."""
     if state is None:
         return None
-    return tuple(map(change, state)) if isinstance(state, tuple) else change(state)
+    return tuple(map(change, state)) if isinstance(state, (tuple, list)) else change(state)
 
 
 class LSTM(TorchLayer, nn.LSTM):

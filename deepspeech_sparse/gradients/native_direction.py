@@ -27,7 +27,9 @@ def backward(
     d: Direction, upper: Tensor, state: Tensor, memory: Tensor | None, rounding: Rounding, sample_every: int = 0
 ) -> GateGradients:
     """See `direction.backward`."""
-    state, memory = state.clone(), None if memory is None else memory.clone()
+    state, memory = (  # the kernels write into them
+        x if x is None else x.clone(memory_format=torch.contiguous_format) for x in (state, memory)
+    )
     shape = (*upper.shape[:2], len(d.weight))
     recurrent = upper.new_empty(shape)
     inputs = upper.new_empty(shape) if d.cell == "gru" else recurrent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -14,7 +15,7 @@ from .rounding import EXACT
 def correlations(
     module: nn.Module, layers: Mapping[str, RoundedGradients], loss: Callable[[], Tensor]
 ) -> dict[str, float]:
-    """<dW, dW0> / (|dW| |dW0|) of all matrices of each layer together, 1 where nothing is lost.
+    """<dW, dW0> / (|dW| |dW0|) of all matrices of each layer together, 1 where nothing is lost; NaN if all are frozen.
 
     The loss is computed twice, with the same random numbers, and differentiated by these matrices alone. Buffers of
     `module` (the averages of a batch norm) and gradients that are there stay as they are.
@@ -28,6 +29,8 @@ def correlations(
         name: [weight for weight in layer.parameters() if weight.dim() > 1 and weight.requires_grad]
         for name, layer in layers.items()
     }
+    if not any(matrices.values()):  # all frozen
+        return dict.fromkeys(layers, math.nan)
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     rounded = {name: (layer.rounding, layer.seen) for name, layer in layers.items()}
     flat = [weight for weights in matrices.values() for weight in weights]
@@ -60,4 +63,4 @@ def cosine(ours: list[Tensor | None], theirs: list[Tensor | None]) -> float:
         sum(float(f(a, b)) for a, b in pairs) for f in (lambda a, b: a @ b, lambda a, b: a @ a, lambda a, b: b @ b)
     )
     length = (mine * other) ** 0.5
-    return dot / length if length else float("nan")
+    return dot / length if length else math.nan

@@ -20,7 +20,7 @@ class Seen:
     """Notes of one direction of one layer, of one backward pass.
 
     Args:
-        sample_every: gradients before rounding are kept of every so manieth time; 0 for none
+        sample_every: gradients before rounding are kept of every so manieth time, of short utterances more; 0 for none
         count: whether zeros are counted, which reads all gradients once more
 
     Attributes:
@@ -41,14 +41,14 @@ class Seen:
     input_macs: int = 0
     sample: Tensor | None = None
 
-    def note(self, way: Way, back: GateGradients, features: int) -> None:
-        """Take notes of a backward pass over x with so many features."""
+    def note(self, way: Way, back: GateGradients, every: int, features: int) -> None:
+        """Take notes of a backward pass over x with so many features, sampled at every so manieth time."""
         gates = GATES[way.cell]
         rows = back.recurrent.shape[2]
         self.frames = int(way.lengths.sum())
         each = self.frames * (rows // gates)  # gradients of one gate
         if back.sample is not None:
-            times = torch.arange(len(back.sample))[:, None] * self.sample_every
+            times = torch.arange(len(back.sample))[:, None] * every + every // 2
             self.sample = back.sample[(times < way.lengths).to(back.sample.device)].abs()
         if not self.count:
             return

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ..gradients import GRU, LSTM, RNN, RoundedGradients
 from ..gradients.function import Recurrence, Way
+from ..gradients.layers import in_whole_numbers
 from .config import NetworkConfig
 from .masking import SequenceNorm
 
@@ -69,7 +70,7 @@ class ClippedRecurrence(RoundedGradients, nn.Module):
     def forward(self, x: Tensor, frames: Tensor) -> Tensor:
         inputs = self.norm(nn.functional.linear(x, self.weight_ih), frames)  # (B, T, H), zero in the padding
         with torch.autocast(x.device.type, enabled=False):
-            inputs, lengths = inputs.to(self.weight_hh.dtype).transpose(0, 1), frames.cpu()
+            inputs, lengths = inputs.to(self.weight_hh.dtype).transpose(0, 1), in_whole_numbers(frames)
             y = self.recur(inputs, self.weight_hh, self.way("clipped_rnn", 0, False, lengths))
             if self.weight_hh_reverse is not None:
                 y = y + self.recur(inputs, self.weight_hh_reverse, self.way("clipped_rnn", 1, True, lengths))
