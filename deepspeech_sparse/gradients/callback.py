@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from torch import nn
 
 from ..errors import InputError
@@ -37,10 +38,10 @@ class SparseGradients(L.Callback):
 
     Logs at every look `gradient_sparsity` (share of zeros among all gate gradients), `redundant_macs` (share of the
     multiply-accumulates of recurrent layers, forwards and backwards, that have a zero for a factor) and, by layer,
-    `gradient_sparsity/<layer>/<gate>` and `gradient_threshold/<layer>`; with a probe, `gradient_correlation` and
+    `gradient_sparsity/<layer>/<gate>`; also `gradient_threshold` and, with a probe, `gradient_correlation` and
     `gradient_correlation/<module>`, for which the module must have `loss(batch)`.
 
-    Thresholds that follow the gradients are in the checkpoint: a resumed run goes on bit-exactly.
+    A threshold that follows the gradients is in the checkpoint: a resumed run goes on bit-exactly.
 
     Example, in a training of your own, with layers from `deepspeech_sparse.gradients`:
         trainer = L.Trainer(max_epochs=20, callbacks=[SparseGradients(GradientsConfig(Absolute("absolute", 1e-6)))])
@@ -53,8 +54,7 @@ class SparseGradients(L.Callback):
         self.total_steps = total_steps
         self.csv_path = csv_path
         self.layers: dict[str, RoundedGradients] = {}
-        self.thresholds: dict[str, Threshold] = {}  # by direction
-        self.known: dict[str, float | None] = {}  # of a checkpoint
+        self.threshold = Threshold(config.rule)
         self.rows: list[dict[str, Any]] = []  # of the last look
         self.correlation: dict[str, float] = {}
 
@@ -71,12 +71,6 @@ class SparseGradients(L.Callback):
             )
         if self.config.probe and not hasattr(module, "loss"):
             raise InputError(f"gradients: a probe needs {type(module).__name__}.loss(batch); set probe: false")
-        known = {label: threshold.known for label, threshold in self.thresholds.items()} | self.known
-        self.thresholds = {
-            label: Threshold(self.config.rule, known.get(label))
-            for name, layer in self.layers.items()
-            for label in labels(name, layer)
-        }
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.prepare(pl_module)
@@ -91,10 +85,10 @@ class SparseGradients(L.Callback):
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch, batch_idx: int) -> None:
         strength = self.config.strength(trainer.global_step, self.total_steps)
         # Gradients shrink to a twentieth within the first steps: thresholds that follow them look at every batch.
-        every = 16 if self.follows else 0
+        every = 16 if self.threshold.follows else 0
         count = batch_idx == 0 or trainer.global_step % self.config.every == 0
-        for name, layer in self.layers.items():
-            layer.rounding = tuple(self.thresholds[label].rounding(strength) for label in labels(name, layer))
+        for layer in self.layers.values():
+            layer.rounding = self.threshold.rounding(strength)
             layer.seen = [Seen(every, count) for _ in range(layer.directions)] if every or count else None
         if self.config.probe and batch_idx == 0:
             with trainer.precision_plugin.train_step_context():
@@ -103,11 +97,6 @@ class SparseGradients(L.Callback):
                 pl_module.log(f"gradient_correlation/{name}", value, on_step=True, on_epoch=False)
             mean = sum(self.correlation.values()) / len(self.correlation)
             pl_module.log("gradient_correlation", mean, on_step=True, on_epoch=False)
-
-    @property
-    def follows(self) -> bool:
-        """Whether thresholds depend on what gradients were."""
-        return any(threshold.follows for threshold in self.thresholds.values())
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs, batch, batch_idx) -> None:
         looks = [
@@ -119,14 +108,13 @@ class SparseGradients(L.Callback):
         ]
         # Before the start a threshold learns what it will need there.
         strength = self.config.strength(trainer.global_step, self.total_steps) or (0.0 if self.config.ramp else 1.0)
-        for label, _, seen in looks:
-            if seen.sample is not None:
-                self.thresholds[label].look(seen.sample, strength)
+        samples = [seen.sample.flatten() for _, _, seen in looks if seen.sample is not None]
+        if samples:
+            self.threshold.look(torch.cat(samples), strength)
         if not looks or not looks[0][-1].count:
             return
         self.rows = []
         for label, rounding, seen in looks:
-            pl_module.log(f"gradient_threshold/{label}", rounding.threshold, on_step=True, on_epoch=False)
             for gate, zeros in zip(GATE_NAMES[len(seen.zeros)], seen.zeros):
                 pl_module.log(f"gradient_sparsity/{label}/{gate}", zeros, on_step=True, on_epoch=False)
                 self.rows.append(
@@ -145,6 +133,7 @@ class SparseGradients(L.Callback):
         gates = sum(seen.recurrent_macs for seen in notes)
         sparsity = sum(seen.recurrent_zeros * seen.recurrent_macs for seen in notes) / gates
         redundant = sum(seen.redundant for seen in notes) / sum(seen.macs for seen in notes)
+        pl_module.log("gradient_threshold", looks[0][1].threshold, on_step=True, on_epoch=False)
         pl_module.log("gradient_sparsity", sparsity, on_step=True, on_epoch=False)
         pl_module.log("redundant_macs", redundant, on_step=True, on_epoch=False)
 
@@ -172,11 +161,10 @@ class SparseGradients(L.Callback):
             vars(layer).pop("seen", None)
 
     def state_dict(self) -> dict[str, Any]:
-        known = {label: threshold.known for label, threshold in self.thresholds.items()}
-        return {"known": known, "rows": self.rows, "correlation": self.correlation}
+        return {"known": self.threshold.known, "rows": self.rows, "correlation": self.correlation}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.known, self.rows, self.correlation = state["known"], state["rows"], state["correlation"]
+        self.threshold.known, self.rows, self.correlation = state["known"], state["rows"], state["correlation"]
 
 
 def rounded_layers(module: nn.Module) -> dict[str, RoundedGradients]:

@@ -33,7 +33,7 @@ class Relative:
     Args:
         kind: relative
         factor: threshold, as part of that quantile
-        quantile: of |dnet| in a layer
+        quantile: of |dnet|, all layers together
     """
 
     kind: Literal["relative"]
@@ -52,7 +52,7 @@ class Target:
 
     Args:
         kind: sparsity
-        sparsity: share of a layer's gate gradients that become zero
+        sparsity: share of the gate gradients that become zero, all layers together
     """
 
     kind: Literal["sparsity"] = "sparsity"

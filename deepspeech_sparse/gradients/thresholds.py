@@ -1,4 +1,4 @@
-"""From what was asked for and what the gradients were to what the next step rounds, direction by direction."""
+"""From what was asked for and what the gradients were to what the next step rounds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def quantile(sizes: Tensor, share: float) -> float:
 
 
 class Threshold:
-    """The rounding of one direction of a layer.
+    """The rounding of all layers. They share a threshold: a layer whose gradients are small loses more of them.
 
     Quantiles belong to steps before: their geometric mean, recent steps first. Before the first of them is known,
     gradients are exact.
@@ -42,7 +42,7 @@ class Threshold:
         return isinstance(self.rule, (Relative, Target))
 
     def look(self, sizes: Tensor, strength: float = 1.0) -> None:
-        """Learn from |dnet| before rounding, at a strength."""
+        """Learn from |dnet| of all layers before rounding, at a strength."""
         share = self.rule.quantile if isinstance(self.rule, Relative) else self.rule.sparsity * strength
         now = quantile(sizes, share) if share else 0.0
         if self.known and now:
