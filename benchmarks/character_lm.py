@@ -50,7 +50,7 @@ class CharacterModel(L.LightningModule):
 
     Args:
         symbols: V
-        rate: Adam's learning rate
+        rate: Adam's learning rate, which falls to zero in a line
         scale: the loss is multiplied with it
     """
 
@@ -78,7 +78,9 @@ class CharacterModel(L.LightningModule):
         return self.loss(batch)
 
     def configure_optimizers(self):
-        return torch.optim.Adam(self.parameters(), self.rate, eps=1e-8 * self.scale)
+        optimizer = torch.optim.Adam(self.parameters(), self.rate, eps=1e-8 * self.scale)
+        decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, self.trainer.max_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, "interval": "step"}}
 
 
 class Windows(torch.utils.data.Dataset):
@@ -117,8 +119,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", type=Path, required=True, help="plain text, or gzipped")
     parser.add_argument("--out", type=Path, required=True, help="figures, as JSON")
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--batch", type=int, default=16, help="sequences in a batch")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--batch", type=int, default=8, help="sequences in a batch")
     parser.add_argument("--rate", type=float, default=2e-3, help="learning rate of Adam")
     parser.add_argument("--scale", type=float, default=100.0, help="of the mean loss; 100 sums it over a sequence")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
