@@ -37,18 +37,19 @@ public:
 
     int64_t blocks() const { return (columns_ + width_ - 1) / width_; }
     const float* tile(int64_t block, int64_t row) const { return data_.data() + (block * rows_ + row) * width_; }
-    // Vectors of a block that have columns.
-    int vectors(int64_t block) const {
-        return int((std::min(width_, columns_ - block * width_) + vector_ - 1) / vector_);
-    }
+    // Vectors of a block that have columns; of one with so many columns.
+    int vectors(int64_t block) const { return vectors_for(std::min(width_, columns_ - block * width_)); }
+    int vectors_for(int64_t columns) const { return int((columns + vector_ - 1) / vector_); }
 
-    // Rows [begin, end) from a matrix whose first row begins at `from`.
-    void fill(const float* from, int64_t stride, int64_t begin, int64_t end) {
+    // From a matrix whose first row begins at `from`: its first `rows` rows, of the first `columns` columns.
+    void fill(const float* from, int64_t stride, int64_t columns, int64_t rows) {
         for (int64_t block = 0; block < blocks(); ++block) {
-            const int64_t here = std::min(width_, columns_ - block * width_);
-            for (int64_t row = begin; row < end; ++row) {
+            const int64_t here = std::min(width_, columns - block * width_);
+            for (int64_t row = 0; row < rows; ++row) {
                 const float* source = from + row * stride + block * width_;
-                std::copy(source, source + here, data_.data() + (block * rows_ + row) * width_);
+                float* to = data_.data() + (block * rows_ + row) * width_;
+                std::copy(source, source + here, to);
+                std::fill(to + here, to + vectors_for(here) * vector_, 0.f);
             }
         }
     }

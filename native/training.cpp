@@ -88,7 +88,7 @@ public:
         const int64_t from = share(d_.hidden, member, members_), units = share(d_.hidden, member + 1, members_) - from;
         const int64_t rows = count_ * d_.hidden, wide = whole(units, kWidest);
         Tiles weight(k_, rows, units);  // a member's columns of U
-        weight.fill(d_.weight + from, d_.hidden, 0, rows);
+        weight.fill(d_.weight + from, d_.hidden, units, rows);
         Array<float> future(d_.batch * wide);  // its share of the states' gradient
         for (int64_t b = 0; b < d_.batch; ++b) {
             const float* last = g_.future + b * d_.hidden + from;
