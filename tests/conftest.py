@@ -87,3 +87,27 @@ def spoken(tmp_path_factory) -> dict[str, Path]:
     """Manifests {"train", "dev", "test"} of 40 synthesised utterances; skipped where there is no synthesiser."""
     pytest.importorskip("espeakng_loader")
     return prepare_spoken(tmp_path_factory.mktemp("spoken"), utterances=40, seed=5)
+
+
+class StopAt(Exception):
+    """A training was stopped on purpose."""
+
+
+@pytest.fixture
+def train_until(monkeypatch):
+    """(config, folder, step): a training that breaks off behind an optimizer step, as by a crash."""
+    import deepspeech_sparse.runs as runs
+
+    def stopped(config, out: Path, step: int) -> None:
+        class Bomb(runs.Monitor):
+            def on_train_batch_end(self, trainer, *arguments):
+                super().on_train_batch_end(trainer, *arguments)
+                if trainer.global_step == step:
+                    raise StopAt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(runs, "Monitor", Bomb)
+            with pytest.raises(StopAt):
+                runs.train(config, out)
+
+    return stopped

@@ -65,25 +65,10 @@ def table(path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-class StopAt(Exception):
-    pass
-
-
 @pytest.mark.parametrize("step", [1, 5, 9, 14])
-def test_a_training_stopped_anywhere_ends_with_the_same_weights_and_tables(step, tiny, unbroken, tmp_path, monkeypatch):
+def test_a_training_stopped_anywhere_ends_with_the_same_weights_and_tables(step, tiny, unbroken, tmp_path, train_until):
     """Before the first threshold is known, within an epoch, and behind checkpoints that lie between two looks."""
-    import deepspeech_sparse.runs as runs
-
-    class Bomb(runs.Monitor):
-        def on_train_batch_end(self, trainer, *arguments):
-            super().on_train_batch_end(trainer, *arguments)
-            if trainer.global_step == step:
-                raise StopAt
-
-    monkeypatch.setattr(runs, "Monitor", Bomb)
-    with pytest.raises(StopAt):
-        train(tiny, tmp_path)
-    monkeypatch.undo()
+    train_until(tiny, tmp_path, step)
     train(tiny, tmp_path, resume="auto")
     expected, reached = (load_checkpoint(run / "checkpoints" / "last.ckpt") for run in (unbroken, tmp_path))
     assert all(torch.equal(weight, reached["state_dict"][name]) for name, weight in expected["state_dict"].items())

@@ -102,25 +102,10 @@ def test_a_broken_recording_ends_the_training_with_its_name(tiny, tones, tmp_pat
             train(dataclasses.replace(tiny, data=data), tmp_path / f"run-{workers}")
 
 
-class StopAt(Exception):
-    pass
-
-
 @pytest.mark.parametrize("step", [4, 6, 7, 11, 12, 16, 19])
-def test_a_run_stopped_at_any_step_continues_bit_exactly(step, tiny, unbroken, tmp_path, monkeypatch):
+def test_a_run_stopped_at_any_step_continues_bit_exactly(step, tiny, unbroken, tmp_path, train_until):
     """In the first epoch, at its end, within the ramp, after it; metrics.csv holds every epoch once."""
-    import deepspeech_sparse.runs as runs
-
-    class Bomb(runs.Monitor):
-        def on_train_batch_end(self, trainer, *arguments):
-            super().on_train_batch_end(trainer, *arguments)
-            if trainer.global_step == step:
-                raise StopAt
-
-    monkeypatch.setattr(runs, "Monitor", Bomb)
-    with pytest.raises(StopAt):
-        train(tiny, tmp_path)
-    monkeypatch.undo()
+    train_until(tiny, tmp_path, step)
     train(tiny, tmp_path, resume=True)
     expected, reached = weights(unbroken), weights(tmp_path)
     assert all(torch.equal(expected[name], reached[name]) for name in expected)
