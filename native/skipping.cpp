@@ -9,6 +9,9 @@ namespace {
 // Of x or y: a tile of the other operand is packed once for all of them.
 constexpr int64_t kRowsAtOnce = 256;
 
+// Entries of x that are listed at once, so that their lists take 3 MB at most.
+constexpr int64_t kListed = 1 << 19;
+
 // Rows of y that stay in the second-level cache until all of x^T z is added to them.
 constexpr int64_t kStay = 1 << 18;  // floats
 
@@ -21,13 +24,14 @@ int members_of(int64_t number, int threads) {
 void skipping_product(const Kernels& kernels, const float* x, int64_t n, int64_t depth, const float* weight,
                       int64_t columns, float* y, int64_t y_stride, int threads) {
     const int members = members_of(n, threads);
+    const int64_t at_once = std::min(kRowsAtOnce, std::max(kTileDepth, kListed / whole(depth, kTileDepth)));
     const int64_t width = kernels.tile_width;
     in_parallel(members, [&](int member) {
         const int64_t end = share(n, member + 1, members);
-        std::vector<EntryList> lists((depth + kTileDepth - 1) / kTileDepth, EntryList(std::min(kRowsAtOnce, n)));
+        std::vector<EntryList> lists((depth + kTileDepth - 1) / kTileDepth, EntryList(std::min(at_once, n)));
         Tiles tile(kernels, kTileDepth, width);
-        for (int64_t first = share(n, member, members); first < end; first += kRowsAtOnce) {
-            const int64_t rows = std::min(kRowsAtOnce, end - first);
+        for (int64_t first = share(n, member, members); first < end; first += at_once) {
+            const int64_t rows = std::min(at_once, end - first);
             std::fill_n(y + first * y_stride, rows * y_stride, 0.f);
             for (int64_t k = 0; k < depth; k += kTileDepth) {
                 kernels.list_entries(x + first * depth + k, depth, rows, std::min(kTileDepth, depth - k),
