@@ -1,6 +1,5 @@
 """What happens beside the training: checkpoints, the progress bar, the table of metrics, a clean stop."""
 
-import csv
 import errno
 import math
 import os
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .errors import InputError
+from .files import write_epoch
 
 CHECKPOINT_FORMAT = 1
 
@@ -222,16 +222,8 @@ class Monitor(L.Callback):
             self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def write_row(self, row: dict[str, float]) -> None:
-        rows: list[dict[str, Any]] = []
-        if self.csv_path.exists():
-            with open(self.csv_path, newline="", encoding="utf-8") as file:
-                rows = [old for old in csv.DictReader(file) if int(old["epoch"]) < row["epoch"]]
-        partial = self.csv_path.with_suffix(".partial")
-        with open(partial, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, (*self.COLUMNS, *self.more))
-            writer.writeheader()
-            writer.writerows([*rows, {name: f"{value:.6g}" for name, value in row.items()}])
-        os.replace(partial, self.csv_path)
+        cells = {name: f"{value:.6g}" for name, value in row.items()}
+        write_epoch(self.csv_path, (*self.COLUMNS, *self.more), row["epoch"], [cells])
 
     def state_dict(self) -> dict:
         return {"losses": list(self.losses)}  # of the epoch under way, so that its mean survives a resume

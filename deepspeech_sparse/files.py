@@ -1,8 +1,10 @@
 """Results on disk: a file appears whole or not at all, and an older one survives a full disk."""
 
+import csv
 import errno
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +52,17 @@ def refuse_unwritable(path: str | Path) -> None:
 
 def reason(error: OSError) -> str:
     return "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror or str(error)
+
+
+def write_epoch(path: Path, columns: Sequence[str], epoch: int, rows: Sequence[Mapping[str, object]]) -> None:
+    """Put the rows of an epoch into a CSV table in the place of whatever it has of that epoch or later ones."""
+    earlier: list[Mapping[str, object]] = []
+    if path.exists():
+        with open(path, newline="", encoding="utf-8") as file:
+            earlier = [row for row in csv.DictReader(file) if int(row["epoch"]) < epoch]
+    partial = path.with_suffix(".partial")
+    with open(partial, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows([*earlier, *rows])
+    os.replace(partial, path)

@@ -15,10 +15,6 @@ constexpr int64_t kListed = 1 << 19;
 // Rows of y that stay in the second-level cache until all of x^T z is added to them.
 constexpr int64_t kStay = 1 << 18;  // floats
 
-int members_of(int64_t number, int threads) {
-    return int(std::max<int64_t>(1, std::min<int64_t>(threads, number / kTileDepth)));
-}
-
 }  // namespace
 
 void skipping_product(const Kernels& kernels, const float* x, int64_t n, int64_t depth, const float* weight,

@@ -11,6 +11,11 @@ namespace sparse {
 
 inline int64_t whole(int64_t number, int64_t of) { return (number + of - 1) / of * of; }
 
+// How many threads share so much: each has a part, and more would only wait for each other.
+inline int members_of(int64_t number, int threads) {
+    return int(std::max<int64_t>(1, std::min<int64_t>(threads, number / kTileDepth)));
+}
+
 // Part `part` of `parts` of `number`, in whole vectors of 16.
 inline int64_t share(int64_t number, int part, int parts) {
     return std::min(whole(number, kWidest) / kWidest * part / parts * kWidest, number);

@@ -10,11 +10,6 @@
 namespace sparse {
 namespace {
 
-// Every member has units; more would only wait for each other.
-int members_of(int64_t units, int threads) {
-    return int(std::max<int64_t>(1, std::min<int64_t>(threads, units / kTileDepth)));
-}
-
 // What both ways through the frames share: which places of the states a frame reads and makes.
 struct Frames {
     explicit Frames(const TrainedDirection& direction) : d(direction) {}
@@ -104,7 +99,7 @@ public:
             barrier_.wait();
             for (int64_t row = 0; row < rows;) {  // tiles do not reach beyond their gate: entries are counted by gate
                 const int64_t gate = row / d_.hidden, depth = std::min(kTileDepth, (gate + 1) * d_.hidden - row);
-                const int64_t entries = tile(t, row, depth, units, weight, future.data(), wide, list, kept);
+                const int64_t entries = tile(t, row, depth, weight, future.data(), wide, list, kept);
                 if (member == 0) g_.entries[gate] += entries;
                 row += depth;
             }
@@ -188,8 +183,8 @@ private:
     }
 
     // Adds to the states' gradient what comes through rows [row, row + depth) of U; returns how many entries there are.
-    int64_t tile(int64_t t, int64_t row, int64_t depth, int64_t units, const Tiles& weight, float* future, int64_t wide,
-                 EntryList& list, Array<float>& kept) const {
+    int64_t tile(int64_t t, int64_t row, int64_t depth, const Tiles& weight, float* future, int64_t wide, EntryList& list,
+                 Array<float>& kept) const {
         const float* x = gradient(t, 0) + row;
         int64_t stride = count_ * d_.hidden, width = depth;
         const Entries entries = list.entries();

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError
+from ..files import write_epoch
 from .config import GradientsConfig
 from .native_direction import usable
 from .probe import correlations
@@ -146,7 +145,9 @@ class SparseGradients(L.Callback):
                 for label in labels(name, layer)
             }
             rows = [{**row, "epoch": epoch, "correlation": correlation[row["layer"]]} for row in self.rows]
-            write_rows(self.csv_path, epoch, rows)
+            write_epoch(
+                self.csv_path, COLUMNS, epoch, [{key: shown(value) for key, value in row.items()} for row in rows]
+            )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.leave()
@@ -179,17 +180,6 @@ def labels(name: str, layer: RoundedGradients) -> Iterator[str]:
         yield f"{name}_l{index // both}{'_reverse' if index % both else ''}"
 
 
-def write_rows(path: Path, epoch: int, rows: list[dict[str, Any]]) -> None:
-    """Put the rows of an epoch in the place of whatever the table has of it or later ones."""
-    earlier: list[dict[str, Any]] = []
-    if path.exists():
-        with open(path, newline="", encoding="utf-8") as file:
-            earlier = [row for row in csv.DictReader(file) if int(row["epoch"]) < epoch]
-    partial = path.with_suffix(".partial")
-    with open(partial, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(earlier)
-        for row in rows:
-            writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
-    os.replace(partial, path)
+def shown(value: Any) -> Any:
+    """A value as a cell of the table."""
+    return f"{value:.6g}" if isinstance(value, float) else value

@@ -89,7 +89,7 @@ class GateGradients:
 def forward(d: Direction) -> None:
     """Fill gates, states, memory and products."""
     hidden = d.weight.shape[1]
-    real = real_frames(d)
+    real = real_frames(d.lengths, len(d.states) - 1, d.states.device)
     first, first_memory = d.states[0].clone(), None if d.memory is None else d.memory[0].clone()
     for t in d.times:
         h = d.states[d.before(t)]
@@ -134,7 +134,7 @@ def backward(
         sample_every: keep unrounded gradients of every so manieth time; 0 for none
     """
     hidden = d.weight.shape[1]
-    real = real_frames(d)
+    real = real_frames(d.lengths, len(d.states) - 1, d.states.device)
     kept = rounding.kept(len(d.weight))
     recurrent = upper.new_zeros(*upper.shape[:2], len(d.weight))
     inputs = torch.zeros_like(recurrent) if d.cell == "gru" else recurrent
@@ -199,7 +199,6 @@ def rounded(x: Tensor, threshold: float) -> Tensor:
     return x.masked_fill(x.abs() <= threshold, 0.0) if threshold else x
 
 
-def real_frames(d: Direction) -> Tensor:
-    """(T, B, 1) on the states' device: which frames are real."""
-    times = torch.arange(len(d.states) - 1)[:, None]
-    return (times < d.lengths)[..., None].to(d.states.device)
+def real_frames(lengths: Tensor, total: int, device: torch.device) -> Tensor:
+    """(T, B, 1): which of so many frames are real."""
+    return (torch.arange(total)[:, None] < lengths)[..., None].to(device)

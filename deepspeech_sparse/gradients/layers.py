@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from . import native_direction
+from .direction import real_frames
 from .function import Recurrence
 from .rounded import RoundedGradients
 
@@ -73,7 +74,6 @@ class TorchLayer(RoundedGradients):
         if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
             raise ValueError(f"input {x.dtype}: the weights are {dtype}")
         first = self.first_states(hx, x, dtype)
-        real = (torch.arange(total)[:, None] < lengths)[..., None].to(x.device)
         whole = bool((lengths == total).all()) or hx is None  # padding then keeps the first state, which is zero
         lasts = []
         with torch.autocast(x.device.type, enabled=False):
@@ -84,7 +84,7 @@ class TorchLayer(RoundedGradients):
                 outputs = []
                 for backwards in range(self.directions // self.num_layers):
                     y, *last = self.direction(x, lengths, first, layer, bool(backwards))
-                    outputs.append(y if whole else y * real)
+                    outputs.append(y if whole else y * real_frames(lengths, total, x.device))
                     lasts.append(last)
                 x = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
         states, memories = (torch.stack(parts) if parts[0] is not None else None for parts in zip(*lasts))
