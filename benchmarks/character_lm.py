@@ -33,16 +33,20 @@ VALIDATION = 200_000  # characters
 ABSOLUTE = [Absolute("absolute", threshold) for threshold in (0.0, 1e-7, 1e-6, 1e-5, 1e-4)]
 RULES = {
     **{f"threshold {rule.threshold:g}": GradientsConfig(rule) for rule in ABSOLUTE},
+    **{f"threshold {rule.threshold:g} from 10 %": GradientsConfig(rule, start=0.1) for rule in ABSOLUTE[1:]},
     **{f"sparsity {share}": GradientsConfig(Target("sparsity", share)) for share in (0.8, 0.9)},
     **{
         f"sparsity {share} from 10 %": GradientsConfig(Target("sparsity", share), start=0.1)
-        for share in (0.8, 0.9, 0.95)
+        for share in (0.8, 0.85, 0.9, 0.95)
     },
-    "relative 0.01": GradientsConfig(Relative("relative")),
-    **{f"units {share}": GradientsConfig(Units("units", share)) for share in (0.5, 0.8)},
+    "relative 0.01 from 10 %": GradientsConfig(Relative("relative"), start=0.1),
+    "units 0.8": GradientsConfig(Units("units", 0.8)),
     "units 0.8, exact from 75 %": GradientsConfig(Units("units", 0.8), end=0.75),
+    "units 0.5 from 10 %": GradientsConfig(Units("units", 0.5), start=0.1),
+    "units 0.5 from 10 %, exact from 75 %": GradientsConfig(Units("units", 0.5), start=0.1, end=0.75),
+    "units 0.8 from 50 %": GradientsConfig(Units("units", 0.8), start=0.5),
 }
-CARRY = {name: RULES[name] for name in ("threshold 1e-06", "relative 0.01", "sparsity 0.8")}
+CARRY = ("threshold 1e-06 from 10 %", "relative 0.01 from 10 %", "sparsity 0.8 from 10 %")
 
 
 class CharacterModel(L.LightningModule):
@@ -155,8 +159,10 @@ def trials(options: argparse.Namespace) -> list[tuple[str, int, float]]:
     if not options.carry:
         return [(rule, options.batch, options.scale) for rule in options.rules]
     batch, scale = options.batch, options.scale
-    others = [(batch, scale), (batch // 4, scale), (2 * batch, scale), (batch, scale / 100), (batch, 100 * scale)]
-    return [(rule, *other) for rule in CARRY for other in others]
+    sizes = [(size, scale) for size in (batch, batch // 4, 2 * batch)]
+    others = [*sizes, (batch, scale / 100), (batch, 100 * scale)]
+    # An exact training is the same at every scale.
+    return [("threshold 0", *size) for size in sizes] + [(rule, *other) for rule in CARRY for other in others]
 
 
 def read(path: Path) -> tuple[Tensor, Tensor, int]:

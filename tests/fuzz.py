@@ -100,6 +100,8 @@ def fuzz_targets() -> dict[str, Target]:
         "matrix": Target(lambda draw: matrix_case(kernels, draw), border, 4),
         "recurrence": Target(lambda draw: recurrence_case(kernels, draw), border, 2),
         "convolution": Target(lambda draw: convolution_case(kernels, draw), border, 2),
+        "training": Target(lambda draw: training_case(kernels, draw), border, 2),
+        "products": Target(lambda draw: products_case(kernels, draw), border, 1),
         "model file": Target(model_file_case(), (InputError,), 1, mostly_refused=True),
     }
 
@@ -213,6 +215,57 @@ def convolution_case(kernels, draw: random.Random) -> None:
     shape = (sizes[0], -(-bins // strides[0]), -(-frames // strides[1]))
     y = np.empty([spoiled(size, draw) % 400 for size in shape], "f4")
     convolution.run(spoiled_array(x, draw), spoiled_array(y, draw), spoiled(draw.randint(1, 4), draw))
+
+
+def training_case(kernels, draw: random.Random) -> None:
+    """A direction forwards, then backwards with what that left."""
+    kernels.select(draw.choice(kernels.paths()))
+    cell = draw.choice(["rnn", "gru", "lstm", "clipped_rnn", "relu_rnn"])
+    hidden, times, batch = draw.randint(1, 40), draw.randint(0, 12), draw.choice([1, 2, 5, 8, 17, 33])
+    gates = {"gru": 3, "lstm": 4}.get(cell, 1)
+    rows, random_ = gates * hidden, np.random.default_rng(draw.getrandbits(32))
+
+    def array(used: bool, *shape: int) -> np.ndarray | None:
+        x = random_.standard_normal([spoiled(size, draw) % 200 for size in shape]).astype("f4")
+        return spoiled_array(x, draw) if used or draw.random() < 0.02 else None
+
+    lengths = spoiled_array(np.array([draw.randint(0, times) for _ in range(batch)], "i8"), draw)
+    fixed = cell, draw.random() < 0.5, lengths, array(True, rows, hidden), array(cell == "gru", hidden)
+    kept = [
+        array(True, times, batch, rows),
+        array(True, times + 1, batch, hidden),
+        array(cell == "lstm", times + 1, batch, hidden),
+        array(cell == "gru", times, batch, hidden),
+    ]
+    threads, every = spoiled(draw.randint(1, 4), draw) % 64, spoiled(draw.choice([0, 1, 5]), draw)
+    kernels.train_forward(*fixed, *kept, threads)
+    kernels.train_backward(
+        *fixed,
+        *kept,
+        array(True, times, batch, hidden),
+        array(True, batch, hidden),
+        array(cell == "lstm", batch, hidden),
+        draw.choice([0.0, 1e-6, 0.5, 100.0, float("inf"), float("nan"), -1.0] if draw.random() < 0.1 else [0.0, 0.5]),
+        spoiled(draw.choice([0, 1, rows // 2, rows]), draw),
+        every,
+        array(every > 0, -(-times // every) if every > 0 else 0, batch, rows),
+        array(True, times, batch, rows),
+        array(cell == "gru", times, batch, rows),
+        threads,
+    )
+
+
+def products_case(kernels, draw: random.Random) -> None:
+    kernels.select(draw.choice(kernels.paths()))
+    random_ = np.random.default_rng(draw.getrandbits(32))
+    n, k, m = draw.randint(0, 90), draw.randint(0, 90), draw.randint(0, 90)
+    x = random_.standard_normal((n, k)).astype("f4")
+    x[random_.random(x.shape) < draw.choice([0, 0.5, 0.9, 1])] = draw.choice([0, -0.0])
+    outer = draw.random() < 0.5
+    other = np.ones((spoiled(n if outer else k, draw) % 200, m), "f4")
+    y = np.empty((spoiled(k if outer else n, draw) % 200, spoiled(-(-m // 16) * 16, draw) % 200), "f4")
+    function = kernels.skipping_outer if outer else kernels.skipping_product
+    function(*(spoiled_array(array, draw) for array in (x, other, y)), spoiled(draw.randint(1, 4), draw) % 64)
 
 
 def with_another_number(content: bytes, draw: random.Random) -> bytes:
