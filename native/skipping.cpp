@@ -20,7 +20,7 @@ constexpr int64_t kStay = 1 << 18;  // floats
 void skipping_product(const Kernels& kernels, const float* x, int64_t n, int64_t depth, const float* weight,
                       int64_t columns, float* y, int64_t y_stride, int threads) {
     const int members = members_of(n, threads);
-    const int64_t at_once = std::min(kRowsAtOnce, std::max(kTileDepth, kListed / whole(depth, kTileDepth)));
+    const int64_t at_once = std::min(kRowsAtOnce, std::max(kTileDepth, kListed / whole(std::max<int64_t>(depth, 1), kTileDepth)));
     const int64_t width = kernels.tile_width;
     in_parallel(members, [&](int member) {
         const int64_t end = share(n, member + 1, members);
@@ -48,7 +48,7 @@ void skipping_product(const Kernels& kernels, const float* x, int64_t n, int64_t
 void skipping_outer(const Kernels& kernels, const float* x, int64_t n, int64_t rows, const float* z, int64_t columns,
                     float* y, int64_t y_stride, int threads) {
     const int members = members_of(rows, threads);
-    const int64_t at_once = std::min(kRowsAtOnce, std::max(kTileDepth, whole(kStay / y_stride, kWidest)));
+    const int64_t at_once = std::min(kRowsAtOnce, std::max(kTileDepth, whole(kStay / std::max<int64_t>(y_stride, 1), kWidest)));
     const int64_t width = kernels.tile_width;
     in_parallel(members, [&](int member) {
         const int64_t end = share(rows, member + 1, members);

@@ -245,9 +245,9 @@ def test_the_kernels_of_every_path_do_what_torch_does(cell, path, rounding, thre
 @needs_kernels
 @settings(deadline=None, max_examples=60)
 @given(
-    st.integers(1, 150),
-    st.integers(1, 200),
-    st.integers(1, 300),
+    st.integers(0, 150),
+    st.integers(0, 200),
+    st.integers(0, 300),
     st.floats(0, 1),
     st.sampled_from(PATHS),
     st.integers(1, 3),

@@ -2,7 +2,11 @@
 
 import csv
 import dataclasses
+import importlib.util
+import json
 import math
+import sys
+from pathlib import Path
 
 import lightning as L
 import pytest
@@ -305,3 +309,24 @@ def test_notes_without_a_backward_pass_are_none():
     layer.seen = [Seen()]
     layer(torch.randn(5, 2, 3))
     assert layer.seen[0].frames == 0
+
+
+def test_the_character_model_of_the_benchmark_tells_what_rounding_did(tmp_path, monkeypatch, capsys):
+    script = Path(__file__).parents[1] / "benchmarks" / "character_lm.py"
+    spec = importlib.util.spec_from_file_location("character_lm", script)
+    character_lm = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(character_lm)
+    monkeypatch.setattr(character_lm, "VALIDATION", 2020)
+    text, out = tmp_path / "text.txt", tmp_path / "figures.json"
+    text.write_text("the quick brown fox jumps over the lazy dog. " * 100)
+    arguments = ["character_lm.py", "--text", str(text), "--out", str(out), "--steps", "40", "--batch", "2"]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--rules", "threshold 0", "sparsity 0.8 from 10 %"])
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    character_lm.main()
+    exact, rounded = json.loads(out.read_text())["runs"].values()
+    assert 0 < exact["loss"] < math.log(28)
+    assert exact["gradient_correlation"] == 1 > rounded["gradient_correlation"]
+    assert rounded["gradient_sparsity"] > 0.6 > exact["gradient_sparsity"]
+    assert "| sparsity 0.8 from 10 % | 2 | 100 | 1 |" in capsys.readouterr().out
+    monkeypatch.setattr(character_lm, "trained", None)  # what is there is not trained again
+    character_lm.main()
