@@ -85,6 +85,15 @@ class Result:
         return self.status == "done"
 
     @property
+    def gradient_sparsity(self) -> float | None:
+        """Share of zeros among the gate gradients, mean over layers, gates and epochs; 0 where they are exact."""
+        if not self.gradients:
+            return 0.0
+        shares = [gate.get("sparsity") for gate in self.gates if isinstance(gate, dict)]
+        shares = [share for share in shares if isinstance(share, (int, float))]
+        return sum(shares) / len(shares) if shares else None
+
+    @property
     def utterance_errors(self) -> tuple[int, ...]:
         """Word errors of each utterance."""
         return tuple(sum(map(int, digits)) for digits in self.word_errors)
@@ -108,9 +117,15 @@ def write_results(path: Path, results: Sequence[Result]) -> None:
 def read_results(path: str | Path) -> list[Result]:
     """The rows of a table.
 
+    Args:
+        path: a results.csv, or the folder of a study that holds one
+
     Raises:
         InputError: missing, no such table, or a value of another type
     """
+    path = Path(path)
+    if path.is_dir():
+        path /= "results.csv"
     csv.field_size_limit(1 << 30)  # the errors of a long test set are one cell
     try:
         with open(path, newline="", encoding="utf-8") as file:

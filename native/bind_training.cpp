@@ -89,7 +89,7 @@ std::vector<int64_t> backward(const std::string& cell, bool backwards, VectorArg
         threshold,
         kept,
         sample_every,
-        data_of(sample, "sample", sample_every > 0, {sample_every > 0 ? (d.times + sample_every - 1) / sample_every : 0, d.batch, rows}),
+        data_of(sample, "sample", sample_every > 0, {sample_every > 0 && d.times > 0 ? (d.times - 1) / sample_every + 1 : 0, d.batch, rows}),
         data_of(gradient, "gradient", true, {d.times, d.batch, rows}),
         data_of(input, "input", gru, {d.times, d.batch, rows}),
         {}};

@@ -19,9 +19,9 @@ import pytest
 
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.report import layers, pairs, points, report, ticks, write_report
-from deepspeech_sparse.report.drawing import SVG
+from deepspeech_sparse.report.drawing import DENSE, SVG
 from deepspeech_sparse.report.pairs import contrast, differ_in_several, pairs_of, relative_change
-from deepspeech_sparse.report.plots import wer_pictures
+from deepspeech_sparse.report.plots import series_looks, wer_pictures
 from deepspeech_sparse.report.points import Point, matched_by_nonzeros, points_of
 from deepspeech_sparse.report.sensitivity import stars_of
 from deepspeech_sparse.report.sensitivity_plot import MOST
@@ -790,6 +790,13 @@ def test_sparse_gradients_stand_beside_their_exact_twin(tmp_path):
     assert len(points_of([*exact, *sparse])) == 2  # they are no seeds of each other
     text = (tmp_path / "report.html").read_text()
     assert "Sparse gradients by layer and gate" in text and page
+    # The figure: exact ones at 0 %, and black is for dense models with exact gradients.
+    assert (tmp_path / "wer-gradients.png").exists() and "WER against zeros in gradients" in text
+    points = points_of([*exact, pruned, *sparse, alone])
+    assert [round(point.mean("gradient_sparsity"), 6) for point in points] == [0, 0, 0.8, 0.5]
+    styles = series_looks(points)
+    assert [name for name, look in styles.items() if look.colour == DENSE] == ["dense gru 96"]
+    assert "dense gru 96, gradients: sparsity" in styles
 
 
 def test_gates_of_a_stranger_are_no_numbers(tmp_path):
@@ -801,5 +808,6 @@ def test_gates_of_a_stranger_are_no_numbers(tmp_path):
     folder = reported(rows, tmp_path)
     text = (folder / "report.html").read_text()
     assert "<b>" not in text and "<i>" not in text
+    assert "Models without such a value, which are not shown: 1." in text
     [row] = csv.DictReader((folder / "gradients.csv").open())
     assert row["correlation"] == row["redundant MACs %"] == ""

@@ -177,7 +177,7 @@ def report(results: Path, *, out: Path) -> None:
     """Draw a table of results: WER against sparsity, size and layers, significance, in one self-contained page.
 
     Args:
-        results: the results.csv of a study
+        results: the folder of a study, or its results.csv
         out: folder for report.html, figures (SVG, PNG) and tables (CSV)
     """
     from ..report import report as write

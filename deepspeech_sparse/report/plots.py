@@ -60,12 +60,21 @@ AXES = (
         joins_dense=True,
     ),
 )
+GRADIENTS = Axis(
+    "gradient_sparsity",
+    "wer-gradients",
+    "WER against zeros in gradients",
+    "zeros among the gate gradients",
+    False,
+    "Backward passes skip these zeros; at 0 % gradients are exact.",
+)
 
 
 def wer_pictures(points: Sequence[Point]) -> tuple[list[Picture], list[str]]:
     """A figure for each axis that has values, and a sentence for each that has none."""
     pictures, missing = [], []
-    for axis in AXES:
+    sparse_gradients = any(point.first.gradients for point in points)
+    for axis in (*AXES, GRADIENTS) if sparse_gradients else AXES:
         shown = [point for point in points if position(point, axis) is not None]
         if shown:
             pictures.append(wer_picture(shown, axis, series_looks(points), left_out=len(points) - len(shown)))
@@ -75,9 +84,9 @@ def wer_pictures(points: Sequence[Point]) -> tuple[list[Picture], list[str]]:
 
 
 def series_looks(points: Sequence[Point]) -> dict[str, Look]:
-    """The look of every series, and of all dense ones together."""
+    """The look of every series, and of all dense ones with exact gradients together."""
     series = series_of(points)
-    dense = [name for name, members in series.items() if members[0].dense]
+    dense = [name for name, members in series.items() if members[0].dense and not members[0].first.gradients]
     return looks(dense, [name for name in series if name not in dense])
 
 
@@ -124,7 +133,7 @@ def wer_picture(points: Sequence[Point], axis: Axis, styles: dict[str, Look], le
     if any(sideways(series, axis).values()):
         notes.append("Marks are moved sideways by a hair so that none hides another.")
     if left_out:
-        notes.append(f"{left_out} models have no such value and are not shown.")
+        notes.append(f"Models without such a value, which are not shown: {left_out}.")
     caption = " ".join(note for note in notes if note)
     return picture(axis.file, axis.title, caption, in_words(series, axis), draw, 3.6 + legend_height(list(series)))
 

@@ -75,7 +75,8 @@ class Point:
         share = self.mean("pruned_sparsity")
         zeros = "" if self.dense or share is None else f" {share:.0%} zeros"
         told = f", {self.told}{',' if zeros else ''}" if self.told else ""
-        return f"{series_name(self.first)}{told}{zeros} ({len(self.results)} seeds)"
+        rule = f" gradients {self.first.gradients}" if self.first.gradients else ""
+        return f"{model_name(self.first)}{rule}{told}{zeros} ({len(self.results)} seeds)"
 
     @property
     def varied(self) -> bool:
@@ -100,11 +101,16 @@ def measured(results: Iterable[Result]) -> list[Result]:
 
 
 def series_name(result: Result) -> str:
-    """What a legend calls models of this kind, e.g. `narang 2:4 gru 512`."""
+    """What a legend calls models of this kind, e.g. `narang 2:4 gru 512`, and the rule of sparse gradients."""
+    rule = result.gradients.split(" ")[0]
+    return model_name(result) + (f", gradients: {rule}" if rule else "")
+
+
+def model_name(result: Result) -> str:
+    """Method, pattern, cell and units."""
     kind = " ".join(part for part in (result.method, result.pattern if result.pattern != "single" else "") if part)
     shape = " ".join(part for part in (result.cell, str(result.hidden or "")) if part)
-    gradients = f"gradients {result.gradients}" if result.gradients else ""
-    return " ".join(part for part in (kind, shape, gradients) if part)
+    return " ".join(part for part in (kind, shape) if part)
 
 
 def series_of(points: Iterable[Point]) -> dict[str, list[Point]]:
