@@ -325,6 +325,30 @@ def test_the_real_fsdd_has_its_published_counts(corpora, tmp_path):
     assert fsdd._content([u.audio for u in together(found)]) == fsdd.CONTENT
 
 
+def test_digits_are_strings_of_one_speakers_recordings(tmp_path):
+    archive = pack(make_fsdd(), tmp_path / "fsdd.zip")
+    manifests = prepare("digits", archive=archive, out=tmp_path / "out")
+    found = {split: read_manifest(path) for split, path in manifests.items()}
+    assert {u.speaker for u in found["train"]} == {"jackson"} and {u.speaker for u in found["test"]} == {"theo"}
+    for split, times in (("train", 3), ("dev", 1), ("test", 1)):
+        words = Counter(word for u in found[split] for word in u.text.split())
+        assert words == {"zero": 2 * times, "seven": 2 * times}
+        assert all(1 <= len(u.text.split()) <= 7 for u in found[split])
+    for u in together(found):
+        said = len(u.text.split())
+        assert 0.3 * said + 0.02 * (said + 1) <= u.duration + 0.01 and u.duration <= 0.3 * said + 0.4 * (said + 1)
+        samples, rate = soundfile.read(u.audio)
+        assert rate == 8000 and len(samples) / rate == pytest.approx(u.duration)
+        assert 0.29 < np.abs(samples).max() <= 0.91 and np.abs(samples[:100]).max() > 0  # noise before the first digit
+    again = prepare("digits", archive=archive, out=tmp_path / "again")
+    for split, path in again.items():
+        assert path.read_bytes() == manifests[split].read_bytes()
+        for first, second in zip(found[split], read_manifest(path)):
+            assert first.audio.read_bytes() == second.audio.read_bytes()
+    with pytest.raises(InputError, match="this is not FSDD"):
+        prepare("digits", archive=pack({"x.wav": b""}, tmp_path / "x.zip"), out=tmp_path / "bad")
+
+
 # Folders -----------------------------------------------------------------------------------------------------------
 
 ROWS = [(f"a{index}.wav", f"Text Nº {index}", f"speaker{index // 4}") for index in range(40)]

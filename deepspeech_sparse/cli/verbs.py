@@ -14,7 +14,7 @@ from .text_argument import given_text
 
 
 def data_prepare(
-    corpus: Literal["an4", "librispeech", "fsdd", "spoken", "folder"],
+    corpus: Literal["an4", "librispeech", "fsdd", "digits", "spoken", "folder"],
     *,
     out: Path | None = None,
     archive: Path | None = None,
@@ -24,7 +24,8 @@ def data_prepare(
     """Turn a speech corpus into manifests train.jsonl, dev.jsonl and test.jsonl.
 
     Args:
-        corpus: an4, librispeech, fsdd, spoken (synthesised, needs the extra `demo`), or folder for your own recordings
+        corpus: an4, librispeech, fsdd, digits (strings of those of fsdd), spoken (synthesised, needs the extra `demo`),
+            or folder for your own recordings
         out: folder for manifests and audio, by default data/CORPUS
         archive: tar, zip or folder of the corpus; without it the corpus is downloaded where it has a public address.
             For `folder`: a folder of audio with one CSV, TSV or JSONL table of audio paths and texts

@@ -38,6 +38,15 @@ def prepare_fsdd(archive: Path | None, out: Path) -> dict[str, Path]:
     Raises:
         InputError: no recordings inside, or a damaged archive.
     """
+    splits = single_digits(archive, out)
+    manifests = {split: out / f"{split}.jsonl" for split in splits}
+    for split, utterances in splits.items():
+        write_manifest(manifests[split], utterances)
+    return manifests
+
+
+def single_digits(archive: Path | None, out: Path) -> dict[str, list[Utterance]]:
+    """The recordings by split, as `prepare_fsdd` puts them into manifests; unpacked into `out`/audio."""
     source = download(ADDRESS, out / "download" / "fsdd-1.0.10.tar.gz") if archive is None else archive
     files = unpack(source, out / "audio", lambda path: NAME.fullmatch(path.name) is not None)
     if not files:
@@ -57,10 +66,7 @@ def prepare_fsdd(archive: Path | None, out: Path) -> dict[str, Path]:
             speaker=name["speaker"],
         )
         splits[SPLIT_OF_SPEAKER.get(name["speaker"], "train")].append(utterance)
-    manifests = {split: out / f"{split}.jsonl" for split in splits}
-    for split, utterances in splits.items():
-        write_manifest(manifests[split], utterances)
-    return manifests
+    return splits
 
 
 def _content(files: list[Path]) -> str:

@@ -5,11 +5,12 @@ from typing import Literal, get_args
 
 from ..errors import InputError
 from .an4 import prepare_an4
+from .digits import prepare_digits
 from .folder import prepare_folder
 from .fsdd import prepare_fsdd
 from .librispeech import prepare_librispeech
 
-Corpus = Literal["an4", "librispeech", "fsdd", "spoken", "folder"]
+Corpus = Literal["an4", "librispeech", "fsdd", "digits", "spoken", "folder"]
 
 
 def prepare(
@@ -23,8 +24,9 @@ def prepare(
     """Turn a corpus into audio files and manifests for training, choosing (dev) and measuring (test).
 
     Args:
-        corpus: an4 (64 MB, spelling and commands), librispeech (read books), fsdd (spoken digits), spoken (synthesised
-            here, needs the extra `demo`), or folder (audio of your own with a CSV, TSV or JSON lines table)
+        corpus: an4 (64 MB, spelling and commands), librispeech (read books), fsdd (spoken digits one at a time), digits
+            (strings of them), spoken (synthesised here, needs the extra `demo`), or folder (audio of your own with a
+            CSV, TSV or JSON lines table)
         out: folder for the manifests and new audio files; data/CORPUS if absent
         archive: local tar, zip or folder; absent, the corpus is downloaded from its public address
         subsets: librispeech only: names such as train-clean-100; absent, all that the archive holds
@@ -54,6 +56,8 @@ def prepare(
         return prepare_an4(archive, out)
     if corpus == "fsdd":
         return prepare_fsdd(archive, out)
+    if corpus == "digits":
+        return prepare_digits(archive, out)
     if corpus == "librispeech":
         return prepare_librispeech(archive, out, subsets=subsets)
     if corpus == "folder":
