@@ -139,7 +139,8 @@ class FrontEnd(nn.Module):
 
     def log_power(self, spectrum: Tensor) -> Tensor:
         """Complex spectrum (B, bins of the transform, T) -> (B, T, F)."""
-        power = spectrum.abs().square().transpose(1, 2)
+        # Not abs().square(): its square root, undone at once, takes six times as long, 5 % of a recognition or training step.
+        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag).transpose(1, 2)
         if self.config.kind == "log_mel":
             power = power @ self.mels
         return torch.log(power + FLOOR)
