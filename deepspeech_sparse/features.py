@@ -139,7 +139,7 @@ class FrontEnd(nn.Module):
 
     def log_power(self, spectrum: Tensor) -> Tensor:
         """Complex spectrum (B, bins of the transform, T) -> (B, T, F)."""
-        # Not abs().square(): its square root, undone at once, takes six times as long, 5 % of a recognition or training step.
+        # Not abs().square(): its square root, undone at once, is 5 % of the time to recognize an utterance or to train.
         power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag).transpose(1, 2)
         if self.config.kind == "log_mel":
             power = power @ self.mels
