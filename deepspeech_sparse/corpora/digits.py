@@ -38,9 +38,10 @@ def prepare_digits(archive: Path | None, out: Path, *, seed: int = 0) -> dict[st
     Raises:
         InputError: no recordings inside, or a damaged archive
     """
+    splits = single_digits(archive, out)
     (out / "strings").mkdir(parents=True, exist_ok=True)
     manifests = {}
-    for split, recordings in single_digits(archive, out).items():
+    for split, recordings in splits.items():
         draw, rng = random.Random(f"digits {split} {seed}"), np.random.default_rng([seed, len(split)])
         utterances = []
         for speaker in sorted({recording.speaker for recording in recordings}):
