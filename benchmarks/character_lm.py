@@ -37,7 +37,7 @@ RULES = {
     **{f"sparsity {share}": GradientsConfig(Target("sparsity", share)) for share in (0.8, 0.9)},
     **{
         f"sparsity {share} from 10 %": GradientsConfig(Target("sparsity", share), start=0.1)
-        for share in (0.8, 0.85, 0.9, 0.95)
+        for share in (0.8, 0.81, 0.85, 0.9, 0.95)
     },
     "relative 0.01 from 10 %": GradientsConfig(Relative("relative"), start=0.1),
     "units 0.8": GradientsConfig(Units("units", 0.8)),
