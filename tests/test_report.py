@@ -811,3 +811,41 @@ def test_gates_of_a_stranger_are_no_numbers(tmp_path):
     assert "Models without such a value, which are not shown: 1." in text
     [row] = csv.DictReader((folder / "gradients.csv").open())
     assert row["correlation"] == row["redundant MACs %"] == ""
+
+
+def test_relative_changes_stand_beside_those_of_the_paper(tmp_path):
+    """By cell, multiple of the baseline's units and zeros; gradual beside hard pruning of the same network."""
+    rows = [
+        made_up("dense", "", 224, 0.0),
+        made_up("narang", "single", 224, 0.9),
+        made_up("narang", "single", 320, 0.9),
+        made_up("narang", "single", 392, 0.9),
+        made_up("narang", "single", 280, 0.9),  # 1.25 times: no such row in the paper
+        made_up("narang", "blocks 8x1", 224, 0.9),  # it pruned single weights
+        made_up("narang", "single", 392, 0.95),  # more zeros than any of the paper's
+        made_up("hard", "single", 224, 0.9),
+        replace(made_up("dense", "", 224, 0.0), run="rnn", cell="clipped_rnn"),
+        replace(made_up("dense", "", 88, 0.0), run="rnn small", cell="clipped_rnn"),
+        replace(made_up("narang", "single", 328, 0.9), run="rnn medium", cell="clipped_rnn"),
+        replace(made_up("narang", "single", 320, 0.9), run="lstm", cell="lstm"),
+    ]
+    page_of(rows, tmp_path)
+    table = list(csv.reader((tmp_path / "paper.csv").open()))
+    told = [(row[0], row[1], row[3], row[7]) for row in table[1:]]
+    assert told == [
+        (rows[1].run, "sparse", rows[0].run, "-13.82"),
+        (rows[2].run, "sparse medium", rows[0].run, "-2.20"),
+        (rows[3].run, "sparse big", rows[0].run, "not in it"),
+        ("rnn small", "dense small", "rnn", "-35.89"),
+        ("rnn medium", "sparse medium", "rnn", "+0.75"),
+        (rows[1].run, "gradual against hard pruning", rows[7].run, "+7 to +9"),
+    ]
+    assert float(table[1][5]) == pytest.approx(100 * relative_change(rows[0].wer, rows[1].wer))
+    assert float(table[-1][5]) == pytest.approx(100 * relative_change(rows[7].wer, rows[1].wer))
+
+
+def test_a_model_is_held_against_the_dense_one_of_its_cell(tmp_path):
+    lstm = replace(made_up("dense", "", 224, 0.0, 3), run="dense lstm", cell="lstm")
+    sparse = replace(made_up("narang", "single", 224, 0.9), run="sparse lstm", cell="lstm", wer=0.01)
+    page = page_of([made_up("dense", "", 224, 0.0), lstm, sparse], tmp_path)
+    assert "the dense baseline, dense lstm," in page.paragraphs[0] + page.paragraphs[1]

@@ -14,6 +14,7 @@ from .drawing import Picture, printable
 from .gradients import gradient_tables
 from .layers import layer_pictures
 from .pairs import pairs_of
+from .paper import paper_table
 from .plots import series_looks, wer_pictures
 from .points import measured, points_of
 from .sensitivity import Star, star_table, stars_of
@@ -120,7 +121,8 @@ def write_report(results: Sequence[Result], out: Path, *, title: str = TITLE, ta
         parts.append(pairs_table(pairs, done))
     else:
         absent.append("No test of the differences: no two runs say where their errors are on the same utterances.")
-    parts += gradient_tables(points)
+    beside = paper_table(points)
+    parts += [*([beside] if beside else []), *gradient_tables(points)]
     parts.append(provenance_table(done))
     if missing:
         parts.append(failures_table(missing))

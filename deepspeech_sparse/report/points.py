@@ -209,6 +209,12 @@ def same_utterances(results: Sequence[Result]) -> bool:
     )
 
 
+def baseline_of(point: Point, dense: Sequence[Point]) -> Point | None:
+    """What a point is held against: the first dense one of its cell with exact gradients, else the first dense one."""
+    own = (other for other in dense if other.first.cell == point.first.cell and not other.first.gradients)
+    return next(own, dense[0] if dense else None)
+
+
 def about_equal(first: float | None, second: float | None) -> bool:
     """Whether two numbers of non-zeros are near enough to hold two models against each other."""
     return bool(first and second) and max(first, second) <= EQUAL * min(first, second)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..results import Result
 from ..significance import readable_p_value
 from .pairs import Contrast, contrast
-from .points import Point, matched_by_nonzeros, same_utterances
+from .points import Point, baseline_of, matched_by_nonzeros, same_utterances
 from .tables import reason_of_failure
 
 LEVEL = 0.05
@@ -33,15 +33,18 @@ def against_dense(dense: Sequence[Point], sparse: Sequence[Point]) -> list[str]:
     text = f"{among}, {described(best)}, errs in {percent(best.wer)} of the words"
     if not dense:
         return [f"{text}. No dense model was measured: nothing here says what its zeros cost."]
-    held = contrast(dense[0], best)
-    text += f"; the dense baseline, {dense[0].name}, in {percent(dense[0].wer)}: {held_in_words(held)}"
+    base = baseline_of(best, dense)
+    held = contrast(base, best)
+    text += f"; the dense baseline, {base.name}, in {percent(base.wer)}: {held_in_words(held)}"
     if len(sparse) > 1:
         text += " It was chosen by its errors on these very utterances, which flatters it."
     sparsest = max(sparse, key=lambda point: point.mean("pruned_sparsity") or 0)
     if sparsest is best or not sparsest.mean("pruned_sparsity"):
         return [text]
-    held = held_in_words(contrast(dense[0], sparsest))
-    return [text, f"The sparsest, {described(sparsest)}, errs in {percent(sparsest.wer)}: {held}"]
+    own = baseline_of(sparsest, dense)
+    held = held_in_words(contrast(own, sparsest))
+    against = "" if own is base else f", {own.name} in {percent(own.wer)}"
+    return [text, f"The sparsest, {described(sparsest)}, errs in {percent(sparsest.wer)}{against}: {held}"]
 
 
 def held_in_words(held: Contrast) -> str:
