@@ -44,7 +44,7 @@ def paper_table(points: Sequence[Point]) -> Table | None:
         Column("the paper's name"),
         Column("WER %", hundredths),
         Column("against"),
-        Column("WER %", hundredths),
+        Column("its WER %", hundredths),
         Column("relative %", signed),
         Column("sign-flip p", readable_p_value),
         Column("in the paper, relative %"),
