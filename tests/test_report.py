@@ -849,3 +849,11 @@ def test_a_model_is_held_against_the_dense_one_of_its_cell(tmp_path):
     sparse = replace(made_up("narang", "single", 224, 0.9), run="sparse lstm", cell="lstm", wer=0.01)
     page = page_of([made_up("dense", "", 224, 0.0), lstm, sparse], tmp_path)
     assert "the dense baseline, dense lstm," in page.paragraphs[0] + page.paragraphs[1]
+
+
+@pytest.mark.parametrize("wer, logarithmic", [(0.9, True), (0.3, False), (0.0, False)])
+def test_one_failed_training_does_not_squeeze_the_others(wer, logarithmic, tmp_path):
+    rows = [made_up("dense", "", 224, 0.0), made_up("narang", "single", 224, 0.9)]
+    page = page_of([*rows, replace(made_up("narang", "single", 224, 0.95), wer=wer)], tmp_path)
+    text = page.figures["WER against sparsity"]
+    assert "word error rate" in text and ("(log)" in text) is logarithmic

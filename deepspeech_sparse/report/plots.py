@@ -15,6 +15,8 @@ from .drawing import Look, Picture, legend, legend_height, looks, picture
 from .points import Point, number, series_of
 from .ticks import logarithmic, short
 
+WIDE = 10  # times the lowest rate: from there on rates are drawn on a logarithmic axis
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -115,12 +117,17 @@ def wer_picture(points: Sequence[Point], axis: Axis, styles: dict[str, Look], le
             logarithmic(axes, "x", values)
         else:
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-            axes.set_xlim(-0.05, max(1.0, *values) + 0.02)
+            axes.set_xlim(-0.05, max(1.0, *values) + 0.05)  # both ends have room for marks moved sideways
         axes.set_xlabel(axis.label)
         axes.set_ylabel("word error rate")
-        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        wide = wide_rates(points)
+        if wide:
+            logarithmic(axes, "y", wide)
+            axes.set_ylabel("word error rate (log)")
+        else:
+            axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+            axes.set_ylim(*rate_limits(points))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
-        axes.set_ylim(*rate_limits(points))
         legend(figure, handles)
 
     notes = [axis.note]
@@ -178,6 +185,16 @@ def rate_limits(points: Sequence[Point]) -> tuple[float, float]:
     rates += [limit for point in points if not point.varied for limit in point.interval or ()]
     margin = max(0.06 * (max(rates) - min(rates)), 0.001)
     return 100 * max(-margin, min(rates) - margin), 100 * (max(rates) + margin)
+
+
+def wide_rates(points: Sequence[Point]) -> list[float]:
+    """Lowest and highest rate in per cent where a failed training would squeeze all others together, else nothing."""
+    means = [100 * point.wer for point in points]
+    if not 0 < WIDE * min(means) < max(means):
+        return []
+    seeds = [100 * result.wer for point in points for result in point.results]
+    limits = [100 * limit for point in points for limit in point.interval or ()]
+    return [max(min(*seeds, *limits), min(means) / 4), max(*seeds, *limits)]
 
 
 def join_dense(axes: Axes, points: Sequence[Point], axis: Axis) -> None:
