@@ -20,7 +20,7 @@ import soundfile
 from ..errors import InputError
 from ..text import normalise
 from .archive import download, read_files
-from .manifest import Utterance, write_manifest
+from .manifest import Utterance, write_manifests
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +73,7 @@ def prepare_an4(archive: Path | None, out: Path) -> dict[str, Path]:
         if downloaded:
             raise InputError(f"{source}: not AN4 as published. Delete it and try again, or pass a copy with --archive")
         log.warning("%s is not the whole of AN4 as published; results will not compare with those of others", source)
-    manifests = {split: out / f"{split}.jsonl" for split in splits}
-    for split, utterances in splits.items():
-        write_manifest(manifests[split], utterances)
-    return manifests
+    return write_manifests(out, splits)
 
 
 def _collect(source: Path) -> tuple[dict[str, dict[str, str]], dict[str, bytes]]:

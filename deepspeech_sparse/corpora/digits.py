@@ -15,7 +15,7 @@ import soundfile
 from ..audio import load_audio
 from ..augment import add_noise, coloured_noise
 from .fsdd import single_digits
-from .manifest import Utterance, write_manifest
+from .manifest import Utterance, write_manifests
 
 SAMPLE_RATE = 8000  # Hz
 MOST = 7  # digits of a string
@@ -38,24 +38,21 @@ def prepare_digits(archive: Path | None, out: Path, *, seed: int = 0) -> dict[st
     Raises:
         InputError: no recordings inside, or a damaged archive
     """
-    splits = single_digits(archive, out)
+    recordings_of = single_digits(archive, out)
     (out / "strings").mkdir(parents=True, exist_ok=True)
-    manifests = {}
-    for split, recordings in splits.items():
+    splits: dict[str, list[Utterance]] = {split: [] for split in recordings_of}
+    for split, recordings in recordings_of.items():
         draw, rng = random.Random(f"digits {split} {seed}"), np.random.default_rng([seed, len(split)])
-        utterances = []
         for speaker in sorted({recording.speaker for recording in recordings}):
             own = [recording for recording in recordings if recording.speaker == speaker]
             for digits in strings_of(own, TIMES[split], draw):
-                name = f"{split}-{speaker}-{len(utterances):04d}"
+                name = f"{split}-{speaker}-{len(splits[split]):04d}"
                 samples = put_together([load_audio(digit.audio, sample_rate=SAMPLE_RATE) for digit in digits], rng)
                 path = out / "strings" / f"{name}.flac"
                 soundfile.write(path, samples, SAMPLE_RATE)
                 text = " ".join(digit.text for digit in digits)
-                utterances.append(Utterance(name, path.resolve(), len(samples) / SAMPLE_RATE, text, speaker))
-        manifests[split] = out / f"{split}.jsonl"
-        write_manifest(manifests[split], utterances)
-    return manifests
+                splits[split].append(Utterance(name, path.resolve(), len(samples) / SAMPLE_RATE, text, speaker))
+    return write_manifests(out, splits)
 
 
 def strings_of(recordings: list[Utterance], times: int, draw: random.Random) -> list[list[Utterance]]:

@@ -19,7 +19,7 @@ from ..audio import probe_audio
 from ..errors import InputError
 from ..text import normalise
 from .archive import unpack
-from .manifest import Utterance, write_manifest
+from .manifest import Utterance, write_manifests
 from .splits import hold_out
 
 # Column names that mean the same; the first that a table has is taken.
@@ -79,12 +79,8 @@ def prepare_folder(archive: Path, out: Path, *, table: Path | None = None) -> di
     if not any(splits.values()):
         raise InputError(f"{archive}: no rows in {', '.join(str(each) for each in tables)}")
 
-    manifests = {}
-    for split, utterances in _complete(splits).items():
-        if utterances:
-            manifests[split] = out / f"{split}.jsonl"
-            write_manifest(manifests[split], utterances)
-    return manifests
+    complete = _complete(splits)
+    return write_manifests(out, {split: utterances for split, utterances in complete.items() if utterances})
 
 
 def _complete(splits: dict[str | None, list[Utterance]]) -> dict[str, list[Utterance]]:

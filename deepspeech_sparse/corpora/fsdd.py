@@ -13,7 +13,7 @@ from pathlib import Path
 from ..audio import probe_audio
 from ..errors import InputError
 from .archive import download, unpack
-from .manifest import Utterance, write_manifest
+from .manifest import Utterance, write_manifests
 
 ADDRESS = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz"
 
@@ -38,11 +38,7 @@ def prepare_fsdd(archive: Path | None, out: Path) -> dict[str, Path]:
     Raises:
         InputError: no recordings inside, or a damaged archive.
     """
-    splits = single_digits(archive, out)
-    manifests = {split: out / f"{split}.jsonl" for split in splits}
-    for split, utterances in splits.items():
-        write_manifest(manifests[split], utterances)
-    return manifests
+    return write_manifests(out, single_digits(archive, out))
 
 
 def single_digits(archive: Path | None, out: Path) -> dict[str, list[Utterance]]:

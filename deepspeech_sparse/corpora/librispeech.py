@@ -17,7 +17,7 @@ from ..audio import probe_audio
 from ..errors import InputError
 from ..text import normalise
 from .archive import download, unpack
-from .manifest import Utterance, write_manifest
+from .manifest import Utterance, write_manifests
 from .splits import hold_out
 
 log = logging.getLogger(__name__)
@@ -67,12 +67,7 @@ def prepare_librispeech(archive: Path | None, out: Path, *, subsets: list[str] |
             len(held),
             len({utterance.speaker for utterance in splits["dev"]}),
         )
-    manifests = {}
-    for name, utterances in (splits | found).items():
-        if utterances:
-            manifests[name] = out / f"{name}.jsonl"
-            write_manifest(manifests[name], utterances)
-    return manifests
+    return write_manifests(out, {name: utterances for name, utterances in (splits | found).items() if utterances})
 
 
 def _download(subsets: list[str], folder: Path) -> list[Path]:

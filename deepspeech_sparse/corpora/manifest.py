@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,14 @@ def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_manifests(out: Path, splits: Mapping[str, Iterable[Utterance]]) -> dict[str, Path]:
+    """A manifest for each split in the folder `out`: split -> `out`/split.jsonl."""
+    manifests = {split: out / f"{split}.jsonl" for split in splits}
+    for split, path in manifests.items():
+        write_manifest(path, splits[split])
+    return manifests
 
 
 def _entry(utterance: Utterance, folder: Path) -> dict[str, Any]:

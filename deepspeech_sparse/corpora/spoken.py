@@ -17,7 +17,7 @@ from ..audio import resample
 from ..augment import add_noise, coloured_noise
 from ..errors import InputError
 from .espeak import Voice, speak
-from .manifest import Utterance, write_manifest
+from .manifest import Utterance, write_manifests
 from .spoken_grammar import sentence
 
 SAMPLE_RATE = 16_000  # Hz
@@ -49,18 +49,15 @@ def prepare_spoken(out: Path, *, utterances: int = 1200, seed: int = 0) -> dict[
     splits += ["train"] * (utterances - len(splits))
     lines = [(sentence(draw), draw_voice(split, draw)) for split in splits]
     (out / "audio").mkdir(parents=True, exist_ok=True)
-    manifests: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
+    utterances_of: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
     spoken = track(speak(lines), "speaking", total=len(lines), transient=True)
     for index, ((samples, rate), (text, voice), split) in enumerate(zip(spoken, lines, splits)):
         name = f"{split}-{index:05d}"
         path = out / "audio" / f"{name}.flac"
         samples = record(samples, rate, np.random.default_rng([seed, index]))
         soundfile.write(path, samples, SAMPLE_RATE)
-        manifests[split].append(Utterance(name, path.resolve(), len(samples) / SAMPLE_RATE, text, voice.name))
-    paths = {split: out / f"{split}.jsonl" for split in manifests}
-    for split, path in paths.items():
-        write_manifest(path, manifests[split])
-    return paths
+        utterances_of[split].append(Utterance(name, path.resolve(), len(samples) / SAMPLE_RATE, text, voice.name))
+    return write_manifests(out, utterances_of)
 
 
 def draw_voice(split: str, draw: random.Random) -> Voice:

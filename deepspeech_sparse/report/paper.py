@@ -67,8 +67,6 @@ def part_of(point: Point, base: Point) -> tuple[str, str] | None:
     first = point.first
     if first.cell != base.first.cell or first.gradients or not first.hidden or not base.first.hidden:
         return None
-    if not point.dense and (first.method, first.pattern) != ("narang", "single"):
-        return None
     if not point.dense and not is_as_sparse(point):
         return None
     kind = "rnn" if first.cell in ("rnn", "relu_rnn", "clipped_rnn") else first.cell
@@ -79,6 +77,9 @@ def part_of(point: Point, base: Point) -> tuple[str, str] | None:
 
 
 def is_as_sparse(point: Point) -> bool:
+    """Whether single weights were pruned as in the paper, and about as many."""
+    if (point.first.method, point.first.pattern) != ("narang", "single"):
+        return False
     return ZEROS[0] <= (point.mean("pruned_sparsity") or 0) <= ZEROS[1]
 
 

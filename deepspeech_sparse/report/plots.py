@@ -178,13 +178,20 @@ def sideways(series: dict[str, list[Point]], axis: Axis) -> dict[str, float]:
     return shifts
 
 
-def rate_limits(points: Sequence[Point]) -> tuple[float, float]:
-    """The y axis in per cent: all rates, seeds and whiskers, and a margin."""
+def drawn_rates(points: Sequence[Point]) -> list[float]:
+    """Everything that the y axis must show, in per cent: rates, seeds and whiskers."""
+    drawn = [point for point in points if not point.varied]
     rates = [point.wer for point in points]
-    rates += [result.wer for point in points if not point.varied for result in point.results]
-    rates += [limit for point in points if not point.varied for limit in point.interval or ()]
-    margin = max(0.06 * (max(rates) - min(rates)), 0.001)
-    return 100 * max(-margin, min(rates) - margin), 100 * (max(rates) + margin)
+    rates += [result.wer for point in drawn for result in point.results]
+    rates += [limit for point in drawn for limit in point.interval or ()]
+    return [100 * rate for rate in rates]
+
+
+def rate_limits(points: Sequence[Point]) -> tuple[float, float]:
+    """The y axis in per cent, with a margin."""
+    rates = drawn_rates(points)
+    margin = max(0.06 * (max(rates) - min(rates)), 0.1)
+    return max(-margin, min(rates) - margin), max(rates) + margin
 
 
 def wide_rates(points: Sequence[Point]) -> list[float]:
@@ -192,9 +199,8 @@ def wide_rates(points: Sequence[Point]) -> list[float]:
     means = [100 * point.wer for point in points]
     if not 0 < WIDE * min(means) < max(means):
         return []
-    seeds = [100 * result.wer for point in points for result in point.results]
-    limits = [100 * limit for point in points for limit in point.interval or ()]
-    return [max(min(*seeds, *limits), min(means) / 4), max(*seeds, *limits)]
+    rates = drawn_rates(points)
+    return [max(min(rates), min(means) / 4), max(rates)]
 
 
 def join_dense(axes: Axes, points: Sequence[Point], axis: Axis) -> None:
