@@ -133,7 +133,7 @@ def test_it_replaces_the_layer_of_the_model(path, stride):
     torch.nn.init.normal_(norm.weight)
     torch.nn.init.normal_(norm.bias)
     lengths = torch.tensor([90, 40])
-    batch = 5 * torch.randn(2, 90, 3, 20)
+    batch = 5 * torch.randn(2, 90, 20, 3)
     batch[1, 40:] = 0
     with torch.no_grad():
         expected, frames_out = layer.eval()(batch, lengths)
@@ -141,8 +141,8 @@ def test_it_replaces_the_layer_of_the_model(path, stride):
         ours = packed(weight, stride, scale, norm.bias - norm.running_mean * scale, path)
     assert expected.gt(0).logical_and(expected.lt(20)).any()
     for x, length, y, length_out in zip(batch, lengths, expected, frames_out):
-        got = ours(x[:length].permute(1, 2, 0))
-        torch.testing.assert_close(got, y[:length_out].permute(1, 2, 0), rtol=1e-4, atol=1e-4)
+        got = ours(x[:length].permute(2, 1, 0))
+        torch.testing.assert_close(got, y[:length_out].permute(2, 1, 0), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("path", PATHS)
