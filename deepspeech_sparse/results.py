@@ -18,6 +18,8 @@ from typing import Any, get_type_hints
 from .errors import InputError
 from .files import write_whole
 
+TABLE, TEST_TABLE = "results.csv", "test.csv"  # of a study: on the set that chooses, and on the test set
+
 
 @dataclass(frozen=True)
 class Result:
@@ -125,7 +127,7 @@ def read_results(path: str | Path) -> list[Result]:
     """
     path = Path(path)
     if path.is_dir():
-        path /= "results.csv"
+        path /= TABLE
     csv.field_size_limit(1 << 30)  # the errors of a long test set are one cell
     try:
         with open(path, newline="", encoding="utf-8") as file:

@@ -34,41 +34,14 @@ def result_of(
     told = training_settings(info)
     prunable = [part for part in info.parts if part.kind in pruned_kinds(told)]
     weights, nonzeros = (sum(getattr(part, field) for part in prunable) for field in ("weights", "nonzeros"))
-
-    def text(key: str) -> str:
-        return str(told.get(key) or "")
-
-    def whole(key: str) -> int | None:
-        return told[key] if type(told.get(key)) is int else None
-
-    # Before there was a choice of schedules, all pruning was Narang's.
-    known = text("pruning.schedule.method") or ("narang" if any(key.startswith("pruning.") for key in told) else "")
-    targets = [told.get(f"pruning.{kind}.sparsity") for kind in KINDS]
-    interval = evaluation.wer_interval
+    said = told_of(told)
+    if said["method"] == "dense" and nonzeros < weights:
+        said["method"] = "pruned"  # by whom, the file does not say
     return Result(
         run=name,
-        method=known or ("pruned" if nonzeros < weights else "dense"),
-        target_sparsity=next((target for target in targets if isinstance(target, float)), None),
-        pattern=pattern_name(told),
-        scope=text("pruning.scope"),
-        gradients=gradients_name(told),
-        cell=text("network.cell") or text("network.encoder"),
-        hidden=whole("network.hidden"),
-        layers=whole("network.layers"),
-        epochs=whole("epochs"),
-        seed=whole("seed"),
+        **said,
         settings=settings or {},
-        manifest=Path(evaluation.manifest).name,
-        utterances=len(evaluation.utterances),
-        words=evaluation.total("words"),
-        wer=evaluation.wer,
-        wer_low=interval[0],
-        wer_high=interval[1],
-        cer=evaluation.cer,
-        substitutions=evaluation.total("substitutions"),
-        deletions=evaluation.total("deletions"),
-        insertions=evaluation.total("insertions"),
-        word_errors=tuple(utterance.word_errors for utterance in evaluation.utterances),
+        **errors_of(evaluation),
         parameters=info.parameters,
         nonzeros=info.nonzeros,
         sparsity=info.sparsity,
@@ -80,6 +53,47 @@ def result_of(
         **{key: str(info.provenance.get(key) or "") for key in ("deepspeech_sparse", "torch", "git_commit")},
         **measured,
     )
+
+
+def told_of(told: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a row that say what its training was told; of `plain_settings`."""
+
+    def text(key: str) -> str:
+        return str(told.get(key) or "")
+
+    def whole(key: str) -> int | None:
+        return told[key] if type(told.get(key)) is int else None
+
+    # Before there was a choice of schedules, all pruning was Narang's.
+    known = text("pruning.schedule.method") or ("narang" if any(key.startswith("pruning.") for key in told) else "")
+    targets = [told.get(f"pruning.{kind}.sparsity") for kind in KINDS]
+    return {
+        "method": known or "dense",
+        "target_sparsity": next((target for target in targets if isinstance(target, float)), None),
+        "pattern": pattern_name(told),
+        "scope": text("pruning.scope"),
+        "gradients": gradients_name(told),
+        "cell": text("network.cell") or text("network.encoder"),
+        "hidden": whole("network.hidden"),
+        "layers": whole("network.layers"),
+        "epochs": whole("epochs"),
+        "seed": whole("seed"),
+    }
+
+
+def errors_of(evaluation: Evaluation) -> dict[str, Any]:
+    """Fields of a row that say how often a model errs."""
+    low, high = evaluation.wer_interval
+    return {
+        "manifest": Path(evaluation.manifest).name,
+        "utterances": len(evaluation.utterances),
+        "wer": evaluation.wer,
+        "wer_low": low,
+        "wer_high": high,
+        "cer": evaluation.cer,
+        **{kind: evaluation.total(kind) for kind in ("words", "substitutions", "deletions", "insertions")},
+        "word_errors": tuple(utterance.word_errors for utterance in evaluation.utterances),
+    }
 
 
 def pruned_kinds(told: dict[str, Any]) -> set[str]:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ from deepspeech_sparse.cli import main
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import export
 from deepspeech_sparse.model_file import open_model
-from deepspeech_sparse.results import read_results
-from deepspeech_sparse.study import load_study
+from deepspeech_sparse.results import Result, read_results, write_results
+from deepspeech_sparse.rows import plain_settings, told_of
+from deepspeech_sparse.settings import config_to_dict
+from deepspeech_sparse.study import load_study, run_study
 
 BASE = """
 data: {{train: {train}, dev: {dev}, batch_seconds: 5}}
@@ -100,6 +103,98 @@ def test_a_study_of_spoken_killed_in_the_middle_finishes_with_the_same_rows(spok
     assert "sparse_sparsity-0.8" in (tmp_path / "page" / "report.html").read_text()
 
 
+def test_a_test_set_has_a_table_of_its_own(grid, tones, tmp_path, capsys):
+    """Asked for when the trainings are done already: evaluated, not trained again."""
+    out = tmp_path / "out"
+    run = ["study", "--config", str(grid), "--out", str(out)]
+    assert main(run) == 0
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*/checkpoints/*")}
+    first = read_results(out)
+    assert len(before) == 8 and not (out / "test.csv").exists()
+
+    # The dev set, backwards: as many errors, in another order.
+    lines = Path(tones["dev"]).read_text().splitlines(keepends=True)
+    test = Path(tones["dev"]).with_name("backwards.jsonl")
+    test.write_text("".join(reversed(lines)))
+    try:
+        grid.write_text(grid.read_text() + f"test: {test}\n")
+        capsys.readouterr()
+        assert main(run) == 0
+    finally:
+        test.unlink()
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*/checkpoints/*")} == before
+    assert read_results(out) == first
+    for row, tested in zip(first, read_results(out / "test.csv"), strict=True):
+        assert (tested.run, tested.wer, tested.nonzeros) == (row.run, row.wer, row.nonzeros)
+        assert tested.word_errors == row.word_errors[::-1] and tested.manifest == "backwards.jsonl"
+        assert row.history and not tested.history
+    assert "0 failed" in capsys.readouterr().out
+
+
+def test_what_ran_elsewhere_is_taken_and_not_trained(grid, tmp_path, capsys):
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "out"
+    whole = yaml.safe_load(grid.read_text())
+    grid.write_text(yaml.safe_dump({**whole, "test": whole["evaluate"], "grids": whole["grids"][:1]}))
+    assert main(["study", "--config", str(grid), "--out", str(elsewhere)]) == 0
+    grid.write_text(yaml.safe_dump({**whole, "test": whole["evaluate"]}))
+    run = ["study", "--config", str(grid), "--out", str(out), "--earlier", str(elsewhere)]
+    assert main(run) == 0
+    assert "2 of 4 cells are in" in capsys.readouterr().out
+    for table in ("results.csv", "test.csv"):
+        rows = read_results(out / table)
+        assert rows[:2] == read_results(elsewhere / table) and len(rows) == 4
+    assert sorted(path.parent.parent.name for path in out.glob("*/checkpoints/best.ckpt")) == [
+        "sparse_sparsity-0.5",
+        "sparse_sparsity-0.8",
+    ]
+    assert main(run[:-2]) == 0, "from now on they are this folder's own"
+    assert "4 of 4 cells are done already" in capsys.readouterr().out
+
+
+def test_a_cell_whose_weights_are_needed_is_trained_although_it_ran_elsewhere(grid, tmp_path):
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "out"
+    whole = yaml.safe_load(grid.read_text())
+    dense = {"name": "dense"}
+    goal = {
+        "name": "goal",
+        "set": {"pruning.recurrent.dense": "dense", "pruning.schedule": {"start_epoch": 0, "every": 1}},
+    }
+    grid.write_text(yaml.safe_dump({**whole, "grids": [dense]}))
+    assert main(["study", "--config", str(grid), "--out", str(elsewhere)]) == 0
+    grid.write_text(yaml.safe_dump({**whole, "grids": [dense, goal]}))
+    assert main(["study", "--config", str(grid), "--out", str(out), "--earlier", str(elsewhere)]) == 0
+    assert (out / "dense" / "checkpoints" / "best.ckpt").exists()
+    assert [row.run for row in read_results(out)] == ["dense", "goal"]
+
+
+def test_rows_of_another_study_are_refused(grid, tones, tmp_path):
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "out"
+    study = load_study(grid, out)
+    rows = [
+        Result(run=cell.name, manifest=study.manifest.name, **told_of(plain_settings(config_to_dict(cell.config))))
+        for cell in study.cells
+    ]
+
+    def refused(*changed: Result) -> str:
+        elsewhere.mkdir(exist_ok=True)
+        write_results(elsewhere / "results.csv", changed)
+        with pytest.raises(InputError) as caught:
+            run_study(grid, out, earlier=elsewhere)
+        assert not (out / changed[-1].run).exists()
+        return str(caught.value)
+
+    told = refused(replace(rows[1], hidden=9))
+    assert "results.csv: dense_seed-1 has hidden 9, in this study it would have 8; restore it" in told
+    assert "sparse_sparsity-0.5 has method 'hard'" in refused(replace(rows[2], method="hard"))
+    assert "dense_seed-0 has manifest 'dev.jsonl'" in refused(replace(rows[0], manifest="dev.jsonl"))
+    for place, words in ((tmp_path / "nowhere", "nowhere: is no folder"), (tmp_path, "results.csv: cannot be read")):
+        with pytest.raises(InputError, match=words):
+            run_study(grid, out, earlier=place)
+
+    write_results(elsewhere / "results.csv", rows)
+    assert run_study(grid, out, earlier=elsewhere) == rows  # none is left to train
+
+
 def test_one_failure_is_a_row_and_the_rest_goes_on(grid, tmp_path):
     values = yaml.safe_load(grid.read_text())
     values["grids"] = [
@@ -121,9 +216,9 @@ def test_one_failure_is_a_row_and_the_rest_goes_on(grid, tmp_path):
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"grids": []}, "has base, evaluate and grids"),
-        ({"other": 1}, "has base, evaluate and grids"),
-        ({"grids": "dense"}, "has base, evaluate and grids"),
+        ({"grids": []}, "has base, evaluate and grids, maybe test"),
+        ({"other": 1}, "has base, evaluate and grids, maybe test"),
+        ({"grids": "dense"}, "has base, evaluate and grids, maybe test"),
         ({"grids": [{"name": "a", "set": 3}]}, r"grids\[0\]: a grid has a name, .* two mappings"),
         ({"grids": [{"name": "a", "vary": [1]}]}, r"grids\[0\]: a grid has a name, .* two mappings"),
         ({"grids": [{"name": ".."}]}, r"grids\[0\]: a grid has a name"),
@@ -139,6 +234,13 @@ def test_wrong_study_files_are_refused_before_any_training(change, words, grid, 
     grid.write_text(yaml.safe_dump({**yaml.safe_load(grid.read_text()), **change}))
     with pytest.raises(InputError, match=words):
         load_study(grid, tmp_path / "out")
+
+
+@pytest.mark.parametrize("key", ["evaluate", "test"])
+def test_a_manifest_that_is_not_there_is_named_before_any_training(key, grid, tmp_path):
+    grid.write_text(yaml.safe_dump({**yaml.safe_load(grid.read_text()), key: "no.jsonl"}))
+    with pytest.raises(InputError, match=f"{key}: no.jsonl does not exist; prepare the corpus first"):
+        run_study(grid, tmp_path / "out")
 
 
 def test_cells_that_share_a_goal_each_have_their_own(grid, tmp_path):

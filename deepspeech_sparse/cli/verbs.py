@@ -157,18 +157,19 @@ def compare(
     comparison.print(Console())
 
 
-def study(*, config: Path, out: Path, jobs: int = 1) -> int:
+def study(*, config: Path, out: Path, jobs: int = 1, earlier: Path | None = None) -> int:
     """Train and evaluate a grid of configs; what is done is skipped. Exit code 1 if any training failed.
 
     Args:
-        config: YAML file with base, evaluate and grids, e.g. recipes/spoken/study.yaml
-        out: folder of the study: a run folder per training, and results.csv
+        config: YAML file with base, evaluate, maybe test, and grids, e.g. recipes/an4/study.yaml
+        out: folder of the study: a run folder per training, results.csv and, of the test set, test.csv
         jobs: trainings at the same time; each gets its share of the CPU's cores
+        earlier: folder with results.csv (and test.csv) of this study as run elsewhere; what is in them is not trained
     """
     from ..results import failures
     from ..study import run_study
 
-    results = run_study(config, out, jobs=jobs)
+    results = run_study(config, out, jobs=jobs, earlier=earlier)
     failed = len(failures(results))
     print(f"{out / 'results.csv'}: {len(results)} rows, {failed} failed")
     return 1 if failed else 0

@@ -1,6 +1,6 @@
 """One training of a study, in a process of its own: train or go on, evaluate, write the row.
 
-python -m deepspeech_sparse.cell FOLDER MANIFEST SETTINGS
+python -m deepspeech_sparse.study.cell FOLDER SETTINGS MANIFEST [TEST]
 """
 
 from __future__ import annotations
@@ -10,28 +10,29 @@ import os
 import platform
 import sys
 import traceback
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import yaml
 
-from .callbacks import TrainingStopped
-from .config import load_config
-from .errors import InputError
-from .evaluation import evaluate
-from .export import info
-from .files import write_whole
-from .machine import processor
-from .memory import peak_memory
-from .results import Result
-from .rows import gates_of, history_of, result_of
-from .runs import train
+from ..callbacks import TrainingStopped
+from ..config import load_config
+from ..errors import InputError
+from ..evaluation import evaluate
+from ..export import info
+from ..files import write_whole
+from ..machine import processor
+from ..memory import peak_memory
+from ..results import Result
+from ..rows import errors_of, gates_of, history_of, result_of
+from ..runs import train
 
 CONFIG = "cell.yaml"  # what the study asked for; train writes config.yaml once it has found nothing impossible
 ROW = "row.json"
+TEST_ROW = "test.json"
 
 
-def run_cell(folder: Path, manifest: Path, settings: dict[str, str]) -> Result:
+def run_cell(folder: Path, settings: dict[str, str], manifest: Path) -> Result:
     """Train the run in `folder`, or continue it, and evaluate its best checkpoint."""
     train(load_config(folder / CONFIG), folder, resume="auto")
     history = history_of(folder)
@@ -49,13 +50,24 @@ def run_cell(folder: Path, manifest: Path, settings: dict[str, str]) -> Result:
     )
 
 
-def read_row(folder: Path) -> Result | None:
+def test_row(folder: Path, row: Result, test: Path) -> Result:
+    """The same training, what it errs on the test set; its course is in `row`."""
+    return replace(row, **errors_of(evaluate(folder, test)), history={}, gates=())
+
+
+def write_row(folder: Path, row: Result, name: str = ROW) -> None:
+    """What `read_row` reads."""
+    # An epoch without batches has NaN for its loss; Python's JSON keeps it, and only Python reads this file.
+    write_whole(folder / name, json.dumps(asdict(row)).encode())
+
+
+def read_row(folder: Path, name: str = ROW) -> Result | None:
     """The row that a finished cell has left, None while there is none.
 
     Raises:
         InputError: the file is broken
     """
-    path = folder / ROW
+    path = folder / name
     if not path.exists():
         return None
     try:
@@ -67,9 +79,11 @@ def read_row(folder: Path) -> Result | None:
 
 
 def main(arguments: list[str]) -> int:
-    folder, manifest = Path(arguments[0]), Path(arguments[1])
+    folder, settings, manifests = Path(arguments[0]), yaml.safe_load(arguments[1]), [*map(Path, arguments[2:])]
     try:
-        row = run_cell(folder, manifest, yaml.safe_load(arguments[2]))
+        row = read_row(folder) or run_cell(folder, settings, manifests[0])
+        for test in manifests[1:]:
+            write_row(folder, test_row(folder, row, test), TEST_ROW)
     except TrainingStopped as stop:
         print(stop)
         return 130
@@ -77,8 +91,7 @@ def main(arguments: list[str]) -> int:
         traceback.print_exc()
         text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         row = Result(run=folder.name, status="failed", error=text)
-    # An epoch without batches has NaN for its loss; Python's JSON keeps it, and only Python reads this file.
-    write_whole(folder / ROW, json.dumps(asdict(row)).encode())
+    write_row(folder, row)
     return 0 if row.done else 1
 
 

@@ -1,0 +1,66 @@
+"""Cells that were trained elsewhere: on another machine, or in a session whose disk is gone.
+
+Their rows become rows of this folder, as if it had trained them. The run folders with the weights stay where they are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..config import save_config
+from ..errors import InputError
+from ..results import TABLE, TEST_TABLE, Result, read_results
+from ..rows import plain_settings, told_of
+from ..settings import config_to_dict
+from .cell import CONFIG, TEST_ROW, write_row
+from .plan import Cell, Study
+
+
+def take_earlier(study: Study, out: Path, earlier: Path) -> int:
+    """Write what `earlier` knows of this study into `out`, where no training has begun.
+
+    Args:
+        earlier: a folder with results.csv, and test.csv if the study has a test set
+
+    Returns:
+        cells taken; those whose weights give another cell its threshold are not, and have to be trained
+
+    Raises:
+        InputError: no such tables, or a row that was told something else than its cell
+    """
+    if not earlier.is_dir():
+        raise InputError(f"{earlier}: is no folder; give one with the {TABLE} of an earlier run of this study")
+    known = rows_by_name(earlier / TABLE)
+    tests = rows_by_name(earlier / TEST_TABLE) if study.test is not None else {}
+    done = {cell.name for cell in study.cells if cell.name in known}
+    needed = {cell.needs for cell in study.cells if cell.name not in done}
+    taken = 0
+    for cell in study.cells:
+        folder = out / cell.name
+        if cell.name not in done - needed or (study.test is not None and cell.name not in tests) or folder.exists():
+            continue
+        refuse_other_row(known[cell.name], cell, study.manifest, earlier / TABLE)
+        if study.test is not None:
+            refuse_other_row(tests[cell.name], cell, study.test, earlier / TEST_TABLE)
+        folder.mkdir(parents=True)
+        save_config(cell.config, folder / CONFIG)
+        if study.test is not None:
+            write_row(folder, tests[cell.name], TEST_ROW)
+        write_row(folder, known[cell.name])
+        taken += 1
+    return taken
+
+
+def rows_by_name(table: Path) -> dict[str, Result]:
+    return {row.run: row for row in read_results(table) if row.done}
+
+
+def refuse_other_row(row: Result, cell: Cell, manifest: Path, table: Path) -> None:
+    """A row of the same name that was trained with other settings is not taken for this cell."""
+    told = {**told_of(plain_settings(config_to_dict(cell.config))), "manifest": manifest.name}
+    for name, value in told.items():
+        if getattr(row, name) != value:
+            raise InputError(
+                f"{table}: {row.run} has {name} {getattr(row, name)!r}, in this study it would have {value!r}; restore "
+                "it in the study, or remove the row"
+            )

@@ -1,0 +1,150 @@
+"""What a study file says: a grid of configs, each a training of its own."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..config import RunConfig, config_of
+from ..errors import InputError
+from ..settings import overlaid, read_yaml
+
+COLUMNS = (
+    "schedule.method",
+    "recurrent.sparsity",
+    "network.hidden",
+    "network.cell",
+    "network.layers",
+    "epochs",
+    "seed",
+)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Some settings, and some that vary: one training for each combination.
+
+    Args:
+        name: start of the names of these runs
+        set: settings by dotted name, e.g. {pruning.recurrent.sparsity: 0.9}; a value may be a mapping
+        vary: values by dotted name, e.g. {seed: [0, 1, 2]}
+    """
+
+    name: str
+    set: dict[str, Any] = field(default_factory=dict)
+    vary: dict[str, list[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of a study."""
+
+    name: str
+    config: RunConfig
+    settings: dict[str, str]  # varied values that have no column of their own in results.csv
+    needs: str | None  # the cell whose run gives this one its threshold
+
+
+@dataclass(frozen=True)
+class Study:
+    """All that a study file says.
+
+    Args:
+        manifest: what every run is evaluated on, and chosen by
+        test: what every run is evaluated on, too, for the report alone
+        cells: in the order they are trained and reported
+    """
+
+    manifest: Path
+    test: Path | None
+    cells: tuple[Cell, ...]
+
+
+def load_study(path: Path, out: Path) -> Study:
+    """Read a study file, with every one of its configs checked.
+
+        base: recipes/an4/gru.yaml        what all runs share
+        evaluate: data/an4/dev.jsonl
+        test: data/an4/test.jsonl         may be left out; never printed while the study runs
+        grids:
+          - name: dense
+            vary: {network.hidden: [224, 96], seed: [0, 1]}     the first is the baseline of a report
+          - name: narang
+            set: {pruning.schedule: {every: 20}}
+            vary: {pruning.recurrent.sparsity: [0.8, 0.9], seed: [0, 1]}
+
+    `dense: dense-seed-0` in a goal names another cell of the study, which is then trained first.
+
+    Raises:
+        InputError: whatever is wrong, named by its cell
+    """
+    values = read_yaml(path)
+    keys = ("base", "evaluate", "grids")
+    if set(values) - {*keys, "test"} or not all(map(values.get, keys)) or not isinstance(values["grids"], list):
+        raise InputError(
+            f"{path}: a study has base, evaluate and grids, maybe test, and nothing else; see recipes/an4/study.yaml"
+        )
+    base = read_yaml(values["base"])
+    cells: dict[str, Cell] = {}
+    for number, plain in enumerate(values["grids"]):
+        grid = grid_of(plain, f"{path}: grids[{number}]")
+        for name, changes in combinations(grid):
+            if name in cells:
+                raise InputError(f"{path}: two cells are called {name}; give their grids different names")
+            cells[name] = cell_of(name, overlaid(base, changes), grid, changes, out, path)
+    for cell in cells.values():
+        if cell.needs is not None and cell.needs not in cells:
+            raise InputError(
+                f"{path}: {cell.name} takes its threshold from {cell.needs}, which is no cell of this study"
+            )
+    test = values.get("test")
+    return Study(Path(values["evaluate"]), Path(test) if test else None, tuple(cells.values()))
+
+
+def grid_of(values: Any, place: str) -> Grid:
+    kinds = {"name": str, "set": dict, "vary": dict}
+    fits = isinstance(values, dict) and all(isinstance(value, kinds.get(key, ())) for key, value in values.items())
+    if not fits or not re.match(r"\w", values.get("name", "")):
+        raise InputError(f"{place}: a grid has a name, and maybe `set` and `vary`, two mappings; got {values!r}")
+    grid = Grid(**values)
+    for key, choices in grid.vary.items():
+        if not isinstance(choices, list) or not choices:
+            raise InputError(f"{place}: vary.{key} is {choices!r}; give a list of values")
+    return grid
+
+
+def combinations(grid: Grid) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and changed settings of each cell, its own copy; settings first: what varies may lie inside them."""
+    for choice in itertools.product(*grid.vary.values()):
+        varied = dict(zip(grid.vary, choice))
+        words = [grid.name, *(f"{key.rsplit('.', 1)[-1]}-{short(value)}" for key, value in varied.items())]
+        yield re.sub(r"[^A-Za-z0-9_.-]+", "-", "_".join(words)), copy.deepcopy({**grid.set, **varied})
+
+
+def short(value: Any) -> str:
+    """A value as part of a folder's name."""
+    if isinstance(value, dict):
+        return "-".join(short(part) for part in value.values())
+    return "x".join(map(short, value)) if isinstance(value, list) else str(value)
+
+
+def cell_of(name: str, values: dict, grid: Grid, changes: dict[str, Any], out: Path, path: Path) -> Cell:
+    settings = {
+        key: short(changes[key]) for key in grid.vary if not key.endswith(COLUMNS) and not key.startswith("gradients.")
+    }
+    needs = None
+    pruning = values.get("pruning")
+    for goal in pruning.values() if isinstance(pruning, dict) else ():
+        dense = goal.get("dense") if isinstance(goal, dict) else None
+        if dense and not Path(dense).exists():
+            needs, goal["dense"] = str(dense), str(out / str(dense))
+    try:
+        config = config_of(values, name)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return Cell(name, config, settings, needs)

@@ -1,0 +1,189 @@
+"""A grid of trainings, run unattended: what is done is skipped, a failure is a row, a kill costs minutes.
+
+    STUDY.yaml -> cells -> runs/STUDY/CELL/ (a run folder, its row.json and test.json) -> results.csv, test.csv
+
+Every cell is trained and evaluated by a process of its own (`cell.py`), so its memory can be measured and its failure
+is its own. This file watches.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from ..config import save_config
+from ..errors import InputError
+from ..results import TABLE, TEST_TABLE, Result, write_results
+from ..runs import differences
+from ..settings import config_to_dict, read_yaml
+from .cell import CONFIG, ROW, TEST_ROW, read_row
+from .earlier import take_earlier
+from .plan import Cell, Study, load_study
+
+
+def run_study(path: Path, out: Path, *, jobs: int = 1, earlier: Path | None = None) -> list[Result]:
+    """Train and evaluate all cells of a study that are not done yet; write its tables after each.
+
+    Args:
+        path: the study file
+        out: folder of the study; a run folder for each cell
+        jobs: trainings at the same time; each gets its share of the CPU's cores
+        earlier: folder with the tables of this study as run elsewhere; its trainings are not repeated
+
+    Returns:
+        a row per cell, failed ones included
+
+    Raises:
+        InputError: wrong study file, or `out` holds cells with another config
+        KeyboardInterrupt: Ctrl-C or SIGTERM; trainings under way have saved their state
+    """
+    if jobs < 1:
+        raise InputError(f"study: jobs = {jobs} must be at least 1")
+    study = load_study(path, out)
+    for name, manifest in (("evaluate", study.manifest), ("test", study.test)):
+        if manifest is not None and not manifest.exists():
+            raise InputError(f"{path}: {name}: {manifest} does not exist; prepare the corpus first")
+    for cell in study.cells:
+        refuse_other_config(cell, out)
+    console = Console()
+    if earlier is not None:
+        taken = take_earlier(study, out, earlier)
+        console.print(
+            f"{taken} of {len(study.cells)} cells are in {earlier}", highlight=False, markup=False, soft_wrap=True
+        )
+    rows = {cell.name: row for cell in study.cells if (row := finished_row(study, out / cell.name)) is not None}
+    if rows:
+        console.print(f"{len(rows)} of {len(study.cells)} cells are done already", highlight=False)
+    waiting = [cell for cell in study.cells if cell.name not in rows]
+    Watch(study, out, jobs, rows, console).run(waiting)
+    return write_tables(study, out, rows)
+
+
+def finished_row(study: Study, folder: Path) -> Result | None:
+    """The row of a cell that has nothing left to do."""
+    row = read_row(folder)
+    if row is None or not row.done or (study.test is not None and read_row(folder, TEST_ROW) is None):
+        return None
+    return row
+
+
+def write_tables(study: Study, out: Path, rows: dict[str, Result]) -> list[Result]:
+    """results.csv and, if the study has a test set, test.csv: the cells so far, in the order of the study."""
+    results = [rows[cell.name] for cell in study.cells if cell.name in rows]
+    if results:
+        write_results(out / TABLE, results)
+    tests = [test for row in results if (test := read_row(out / row.run, TEST_ROW)) is not None] if study.test else []
+    if tests:
+        write_results(out / TEST_TABLE, tests)
+    return results
+
+
+def refuse_other_config(cell: Cell, out: Path) -> None:
+    """A folder of the same name that was trained with other settings is not taken for this cell."""
+    path = out / cell.name / CONFIG
+    if path.exists():
+        changed = differences(read_yaml(path), config_to_dict(cell.config))
+        if changed:
+            raise InputError(
+                f"{path.parent}: was trained with other settings: {'; '.join(changed)}. Restore them in the study, "
+                "remove the folder, or choose another --out"
+            )
+
+
+class Watch:
+    """Starts processes while there is room, and looks after them until all are done."""
+
+    def __init__(self, study: Study, out: Path, jobs: int, rows: dict[str, Result], console: Console) -> None:
+        self.study, self.out, self.jobs, self.rows, self.console = study, out, jobs, rows, console
+        self.running: dict[str, tuple[subprocess.Popen, float]] = {}
+        self.seconds: list[float] = []  # taken by the cells of this session
+
+    def run(self, waiting: Sequence[Cell]) -> None:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        left = list(waiting)
+        try:
+            while left or self.running:
+                self.start_next(left)
+                time.sleep(0.1)
+                for name in [name for name, (process, _) in self.running.items() if process.poll() is not None]:
+                    self.finish(name, len(left))
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def start_next(self, left: list[Cell]) -> None:
+        """Start the first cells that need not wait for another, as many as there is room for."""
+        for cell in list(left):
+            if len(self.running) >= self.jobs:
+                return
+            if cell.needs is None or cell.needs in self.rows:
+                left.remove(cell)
+                needed = self.rows.get(cell.needs) if cell.needs else None
+                if needed is not None and not needed.done:
+                    self.fail(cell.name, f"{cell.needs}, which gives its threshold, failed")
+                else:
+                    self.running[cell.name] = (self.start(cell), time.monotonic())
+
+    def start(self, cell: Cell) -> subprocess.Popen:
+        folder = self.out / cell.name
+        folder.mkdir(parents=True, exist_ok=True)
+        row = read_row(folder)
+        if row is not None and not row.done:
+            (folder / ROW).unlink()  # of an earlier failure
+        save_config(cell.config, folder / CONFIG)
+        threads = cell.config.threads or max(1, (os.cpu_count() or 1) // self.jobs)
+        settings = yaml.safe_dump(cell.settings, default_flow_style=True, width=10**9).strip()
+        command = [sys.executable, "-m", "deepspeech_sparse.study.cell", str(folder), settings]
+        command += map(str, filter(None, (self.study.manifest, self.study.test)))
+        with open(folder / "log.txt", "ab") as log:
+            # A session of its own: Ctrl-C reaches us alone, and we pass it on once.
+            return subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+                start_new_session=True,
+            )
+
+    def finish(self, name: str, waiting: int) -> None:
+        """A process has ended: take its row, or write one that says how it ended."""
+        process, started = self.running.pop(name)
+        row = read_row(self.out / name)
+        if row is None:
+            self.fail(name, f"the process ended with {process.returncode}; see {name}/log.txt")
+        else:
+            self.rows[name] = row
+        self.seconds.append(time.monotonic() - started)
+        write_tables(self.study, self.out, self.rows)
+        row = self.rows[name]
+        said = f"WER {row.wer:.2%}, {row.nonzeros:,} non-zeros" if row.done else f"failed: {row.error}"
+        each = sum(self.seconds) / len(self.seconds)
+        left = each * (waiting + len(self.running)) / self.jobs / 60
+        done = f"[{len(self.rows)}/{len(self.study.cells)}]"
+        self.console.print(
+            f"{done} {name}: {said} ({self.seconds[-1] / 60:.1f} min; about {left:.0f} min left)",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+    def fail(self, name: str, error: str) -> None:
+        self.rows[name] = Result(run=name, status="failed", error=error)
+
+    def stop(self) -> None:
+        """Pass the signal on and wait: each training saves its state."""
+        for process, _ in self.running.values():
+            process.terminate()
+        for process, _ in self.running.values():
+            process.wait()
+        self.console.print("stopped; the same command continues", highlight=False)
