@@ -313,6 +313,40 @@ def test_the_page_says_in_words_what_the_figures_show(page, rows):
     assert "missing" not in page.words.replace("One run is missing", "")
 
 
+def test_a_test_set_has_a_table_and_a_paragraph_of_its_own(rows, tmp_path):
+    """All models but one, a seed of which was not tested; with other errors than on dev."""
+    chosen = [row for row in rows if row.done and row.run != rows[-2].run]
+    tests = []
+    for row in chosen:
+        other = made_up(row.method, row.pattern, row.hidden, row.target_sparsity or 0.0, row.seed + 7)
+        tests.append(replace(other, run=row.run, seed=row.seed, history={}, manifest="eval.jsonl"))
+    write_results(tmp_path / "results.csv", rows)
+    write_results(tmp_path / "test.csv", tests)
+    page = Page(report(tmp_path, tmp_path / "page"))
+    head, *table = page.tables["On the test set"]
+    assert head[:3] == ["model", "dev WER %", "test WER %"]
+    points, twins = points_of([row for row in rows if row.done]), {point.first.run: point for point in points_of(tests)}
+    whole = [point for point in points if rows[-2] not in point.results]
+    assert [row[0] for row in table] == [point.name for point in whole] and len(whole) == len(points) - 1
+    for point, row in zip(whole, table):
+        twin = twins[point.first.run]
+        assert row[1:3] == [f"{100 * point.wer:.2f}", f"{100 * twin.wer:.2f}"]
+        assert row[3:5] == [f"{100 * limit:.2f}" for limit in twin.interval]
+        assert row[5] == ("" if point is points[0] else points[0].name)
+        if point is not points[0]:
+            held = contrast(twins[points[0].first.run], twin)
+            assert row[6] == f"{100 * held.relative:+.2f}"
+    best = min((point for point in whole if not point.dense), key=lambda point: point.wer)
+    said = next(text for text in page.paragraphs if "eval.jsonl" in text)
+    assert f"best on the dev set ({100 * best.wer:.2f} %), {best.name}, errs in" in said
+    assert f"errs in {100 * twins[best.first.run].wer:.2f} % of the words; {points[0].name} in" in said
+    assert (tmp_path / "page" / "tested.csv").exists()
+
+
+def test_without_a_test_set_nothing_speaks_of_one(page, folder):
+    assert "On the test set" not in page.tables and not (folder / "tested.csv").exists()
+
+
 def test_failed_runs_are_named_with_their_reason(page):
     assert page.tables["Failed runs"][1] == ["lottery-90", "lottery", "0", "out of memory at step 12"]
     assert "One run is missing from all figures. lottery-90: out of memory at step 12." in page.words

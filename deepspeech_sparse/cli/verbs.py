@@ -179,7 +179,7 @@ def report(results: Path, *, out: Path) -> None:
     """Draw a table of results: WER against sparsity, size and layers, significance, in one self-contained page.
 
     Args:
-        results: the folder of a study, or its results.csv
+        results: the folder of a study, with its results.csv and maybe test.csv, or a results.csv alone
         out: folder for report.html, figures (SVG, PNG) and tables (CSV)
     """
     from ..report import report as write

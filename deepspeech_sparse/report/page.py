@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files import refuse_unwritable, write_whole
-from ..results import Result, failures, read_results
+from ..results import TEST_TABLE, Result, failures, read_results
 from .drawing import Picture, printable
 from .gradients import gradient_tables
 from .layers import layer_pictures
@@ -21,6 +21,7 @@ from .sensitivity import Star, star_table, stars_of
 from .sensitivity_plot import star_picture
 from .sensitivity_words import star_paragraphs
 from .tables import Table, failures_table, models_table, pairs_table, provenance_table
+from .tested import tested_points, tested_table, tested_words
 from .training import training_picture
 from .words import findings
 
@@ -72,7 +73,7 @@ def report(results: Path, out: Path) -> Path:
     """One page of what a study found, with its figures (.svg, .png) and tables (.csv) beside it.
 
     Args:
-        results: the results.csv of a study
+        results: the folder of a study, with its results.csv and maybe test.csv, or a results.csv alone
         out: folder for report.html and the rest
 
     Returns:
@@ -83,7 +84,9 @@ def report(results: Path, out: Path) -> Path:
     """
     rows = read_results(results)
     refuse_nothing_measured(rows, str(results))
-    return write_report(rows, out, title=TITLE)
+    beside = Path(results) / TEST_TABLE
+    tests = read_results(beside) if beside.exists() else []
+    return write_report(rows, out, title=TITLE, tests=tests)
 
 
 def sensitivity(star: Star) -> Section:
@@ -92,8 +95,15 @@ def sensitivity(star: Star) -> Section:
     return Section(star.title, star_paragraphs(star), (*drawn, star_table(star)))
 
 
-def write_report(results: Sequence[Result], out: Path, *, title: str = TITLE, tables: Sequence[Table] = ()) -> Path:
-    """The same from rows, with more `tables` at the end; equal rows give equal bytes."""
+def write_report(
+    results: Sequence[Result],
+    out: Path,
+    *,
+    title: str = TITLE,
+    tests: Sequence[Result] = (),
+    tables: Sequence[Table] = (),
+) -> Path:
+    """The same from rows, of the test set too if there are, with more `tables` at the end; equal rows, equal bytes."""
     page = Path(out) / "report.html"
     refuse_nothing_measured(results, title)
     refuse_unwritable(page)
@@ -121,8 +131,9 @@ def write_report(results: Sequence[Result], out: Path, *, title: str = TITLE, ta
         parts.append(pairs_table(pairs, done))
     else:
         absent.append("No test of the differences: no two runs say where their errors are on the same utterances.")
+    tested = tested_points(points, measured(tests))
     beside = paper_table(points)
-    parts += [*([beside] if beside else []), *gradient_tables(points)]
+    parts += [*([tested_table(tested)] if tested else []), *([beside] if beside else []), *gradient_tables(points)]
     parts.append(provenance_table(done))
     if missing:
         parts.append(failures_table(missing))
@@ -133,7 +144,7 @@ def write_report(results: Sequence[Result], out: Path, *, title: str = TITLE, ta
             write_whole(page.with_name(f"{part.name}.png"), part.png)
         elif isinstance(part, Table):
             write_whole(page.with_name(f"{part.name}.csv"), part.csv())
-    text = html(title, findings(points, missing), parts, absent)
+    text = html(title, findings(points, missing, tested_words(tested)), parts, absent)
     write_whole(page, text.encode("utf-8", "replace"))
     return page
 

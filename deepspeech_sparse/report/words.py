@@ -16,11 +16,12 @@ MOST = 2  # pairs at equal non-zeros put into words
 MISSING = "The decisive comparison is missing: large and sparse against small and dense at equal non-zeros. "
 
 
-def findings(points: Sequence[Point], failed: Sequence[Result]) -> list[str]:
-    """One paragraph for each thing to know, the most important first."""
+def findings(points: Sequence[Point], failed: Sequence[Result], tested: str = "") -> list[str]:
+    """One paragraph for each thing to know, the most important first; `tested` is that of the test set."""
     dense = [point for point in points if point.dense]
     sparse = [point for point in points if not point.dense]
-    paragraphs = [*against_dense(dense, sparse), decisive(points), test_set(points), seeds(points), failures(failed)]
+    paragraphs = [*against_dense(dense, sparse), tested, decisive(points)]
+    paragraphs += [test_set(points), seeds(points), failures(failed)]
     return [text for text in paragraphs if text]
 
 
