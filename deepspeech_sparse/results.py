@@ -26,7 +26,7 @@ class Result:
     """A row of results.csv. Fields without a value are empty cells; a failed run has none of the figures."""
 
     run: str  # name of the run folder, unlike any other in the table
-    status: str = "done"  # done or failed
+    status: str = "done"  # done, failed, or waiting: planned and not yet run
     error: str = ""  # why a run failed
 
     # What it was told.
@@ -85,6 +85,11 @@ class Result:
     def done(self) -> bool:
         """Whether there are figures to report."""
         return self.status == "done"
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the training is planned and not yet run."""
+        return self.status == "waiting"
 
     @property
     def gradient_sparsity(self) -> float | None:
@@ -188,4 +193,4 @@ def value_of(text: str, column: str, place: str) -> Any:
 
 def failures(results: Iterable[Result]) -> list[Result]:
     """The rows of runs that failed."""
-    return [result for result in results if not result.done]
+    return [result for result in results if not result.done and not result.waiting]

@@ -347,6 +347,16 @@ def test_without_a_test_set_nothing_speaks_of_one(page, folder):
     assert "On the test set" not in page.tables and not (folder / "tested.csv").exists()
 
 
+def test_what_is_not_yet_run_is_said_and_listed(rows, tmp_path):
+    fields = {"method": "narang", "pattern": "single", "cell": "gru", "hidden": 392, "target_sparsity": 0.9, "seed": 1}
+    waiting = Result("big", "waiting", settings={"pruning.schedule.at": "0.5"}, **fields)
+    page = page_of([*rows[:3], waiting], tmp_path)
+    assert page.tables["Not yet run"][1] == ["big", "gru 392", "narang", "90", "single", "at 0.5", "1"]
+    assert "Of 4 trainings of this study 1 are not yet run" in page.words
+    assert "Failed runs" not in page.tables and "missing from all figures" not in page.words
+    assert "Not yet run" not in page_of(rows[:3], tmp_path).tables
+
+
 def test_failed_runs_are_named_with_their_reason(page):
     assert page.tables["Failed runs"][1] == ["lottery-90", "lottery", "0", "out of memory at step 12"]
     assert "One run is missing from all figures. lottery-90: out of memory at step 12." in page.words

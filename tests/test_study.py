@@ -17,7 +17,7 @@ from deepspeech_sparse.cli import main
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import export
 from deepspeech_sparse.model_file import open_model
-from deepspeech_sparse.results import Result, read_results, write_results
+from deepspeech_sparse.results import Result, failures, read_results, write_results
 from deepspeech_sparse.rows import plain_settings, told_of
 from deepspeech_sparse.settings import config_to_dict
 from deepspeech_sparse.study import load_study, run_study
@@ -94,7 +94,9 @@ def test_a_study_of_spoken_killed_in_the_middle_finishes_with_the_same_rows(spok
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 130
-    assert len(read_results(out / "results.csv")) == 2
+    rows = read_results(out / "results.csv")
+    assert [row.status for row in rows] == ["done", "done", "waiting", "waiting"] and not failures(rows)
+    assert (rows[3].run, rows[3].method, rows[3].target_sparsity) == ("sparse_sparsity-0.8", "cubic", 0.8)
     assert main(["study", "--config", str(grid), "--out", str(out)]) == 0
     assert figures(out / "results.csv") == expected
     assert "2 of 4 cells are done already" in capsys.readouterr().out

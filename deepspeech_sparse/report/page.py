@@ -20,7 +20,7 @@ from .points import measured, points_of
 from .sensitivity import Star, star_table, stars_of
 from .sensitivity_plot import star_picture
 from .sensitivity_words import star_paragraphs
-from .tables import Table, failures_table, models_table, pairs_table, provenance_table
+from .tables import Table, failures_table, models_table, pairs_table, provenance_table, waiting_table
 from .tested import tested_points, tested_table, tested_words
 from .training import training_picture
 from .words import findings
@@ -108,7 +108,8 @@ def write_report(
     refuse_nothing_measured(results, title)
     refuse_unwritable(page)
     done = measured(results)
-    missing = [result for result in results if result not in done]
+    waiting = [result for result in results if result.waiting]
+    missing = [result for result in results if result not in done and not result.waiting]
     points = points_of(done)
     baseline = next((result for result in done if result.method == "dense"), None)
 
@@ -137,6 +138,8 @@ def write_report(
     parts.append(provenance_table(done))
     if missing:
         parts.append(failures_table(missing))
+    if waiting:
+        parts.append(waiting_table(waiting))
     parts += tables
     for part in [*parts, *(part for section in sections for part in section.parts)]:
         if isinstance(part, Picture):
@@ -144,7 +147,7 @@ def write_report(
             write_whole(page.with_name(f"{part.name}.png"), part.png)
         elif isinstance(part, Table):
             write_whole(page.with_name(f"{part.name}.csv"), part.csv())
-    text = html(title, findings(points, missing, tested_words(tested)), parts, absent)
+    text = html(title, findings(points, missing, waiting, tested_words(tested)), parts, absent)
     write_whole(page, text.encode("utf-8", "replace"))
     return page
 

@@ -188,5 +188,28 @@ def failures_table(results: Sequence[Result]) -> Table:
     return Table("failures", "Failed runs", columns, rows, "They are in no figure and in no other table.")
 
 
+def waiting_table(results: Sequence[Result]) -> Table:
+    """Runs of the study that have not begun."""
+
+    def row(result: Result) -> tuple[Any, ...]:
+        units = f"{result.cell} {result.hidden or ''}".strip()
+        told = ", ".join(f"{name.rsplit('.', 1)[-1]} {value}" for name, value in result.settings.items())
+        zeros = times_hundred(number(result, "target_sparsity"))
+        return (result.run, units, result.method, zeros, result.pattern, told, result.seed)
+
+    columns = (
+        Column("model"),
+        Column("units"),
+        Column("method"),
+        Column("zeros %, goal", lambda value: f"{value:g}"),
+        Column("pattern"),
+        Column("settings"),
+        Column("seed", str),
+    )
+    return Table(
+        "waiting", "Not yet run", columns, tuple(map(row, results)), "Planned by the study; nothing is known of them."
+    )
+
+
 def reason_of_failure(result: Result) -> str:
     return result.error or ("no reason given" if not result.done else "done, but without a word error rate")

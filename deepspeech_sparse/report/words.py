@@ -16,12 +16,14 @@ MOST = 2  # pairs at equal non-zeros put into words
 MISSING = "The decisive comparison is missing: large and sparse against small and dense at equal non-zeros. "
 
 
-def findings(points: Sequence[Point], failed: Sequence[Result], tested: str = "") -> list[str]:
+def findings(
+    points: Sequence[Point], failed: Sequence[Result], waiting: Sequence[Result] = (), tested: str = ""
+) -> list[str]:
     """One paragraph for each thing to know, the most important first; `tested` is that of the test set."""
     dense = [point for point in points if point.dense]
     sparse = [point for point in points if not point.dense]
     paragraphs = [*against_dense(dense, sparse), tested, decisive(points)]
-    paragraphs += [test_set(points), seeds(points), failures(failed)]
+    paragraphs += [test_set(points), seeds(points), failures(failed), not_yet(points, waiting)]
     return [text for text in paragraphs if text]
 
 
@@ -152,6 +154,17 @@ def failures(failed: Sequence[Result]) -> str:
     reasons = "; ".join(f"{result.run}: {reason_of_failure(result)}" for result in failed)
     many = f"{len(failed)} runs are" if len(failed) > 1 else "One run is"
     return f"{many} missing from all figures. {reasons}."
+
+
+def not_yet(points: Sequence[Point], waiting: Sequence[Result]) -> str:
+    """How much of a study is still to come."""
+    if not waiting:
+        return ""
+    done = sum(len(point.results) for point in points)
+    return (
+        f"Of {done + len(waiting)} trainings of this study {len(waiting)} are not yet run. Whatever is said here is said of "
+        "the others; a table at the end names them."
+    )
 
 
 def described(point: Point) -> str:

@@ -22,6 +22,7 @@ from rich.console import Console
 from ..config import save_config
 from ..errors import InputError
 from ..results import TABLE, TEST_TABLE, Result, write_results
+from ..rows import plain_settings, told_of
 from ..runs import differences
 from ..settings import config_to_dict, read_yaml
 from .cell import CONFIG, ROW, TEST_ROW, read_row
@@ -76,14 +77,24 @@ def finished_row(study: Study, folder: Path) -> Result | None:
 
 
 def write_tables(study: Study, out: Path, rows: dict[str, Result]) -> list[Result]:
-    """results.csv and, if the study has a test set, test.csv: the cells so far, in the order of the study."""
-    results = [rows[cell.name] for cell in study.cells if cell.name in rows]
-    if results:
+    """results.csv, all cells in the order of the study; test.csv, those that were tested, if there is a test set."""
+    results = [rows.get(cell.name) or waiting_row(cell, study) for cell in study.cells]
+    if rows:
         write_results(out / TABLE, results)
-    tests = [test for row in results if (test := read_row(out / row.run, TEST_ROW)) is not None] if study.test else []
+    tests = (
+        [test for row in results if row.done and (test := read_row(out / row.run, TEST_ROW)) is not None]
+        if study.test
+        else []
+    )
     if tests:
         write_results(out / TEST_TABLE, tests)
     return results
+
+
+def waiting_row(cell: Cell, study: Study) -> Result:
+    """The row of a cell that is planned and not yet run."""
+    told = told_of(plain_settings(config_to_dict(cell.config)))
+    return Result(run=cell.name, status="waiting", manifest=study.manifest.name, settings=cell.settings, **told)
 
 
 def refuse_other_config(cell: Cell, out: Path) -> None:
