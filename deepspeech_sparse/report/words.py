@@ -162,8 +162,8 @@ def not_yet(points: Sequence[Point], waiting: Sequence[Result]) -> str:
         return ""
     done = sum(len(point.results) for point in points)
     return (
-        f"Of {done + len(waiting)} trainings of this study {len(waiting)} are not yet run. Whatever is said here is said of "
-        "the others; a table at the end names them."
+        f"Of {done + len(waiting)} trainings of this study {len(waiting)} are not yet run. Whatever is said here is "
+        "said of the others; a table at the end names them."
     )
 
 
