@@ -23,14 +23,14 @@ class DataConfig:
     """Manifests and how they become batches.
 
     Args:
-        train: training manifest (JSON lines)
+        train: training manifest (JSON lines), or several of them, e.g. [data/an4/train.jsonl, data/my/train.jsonl]
         dev: manifest on which the best checkpoint is chosen
         batch_seconds: seconds of audio in a batch, padding included
         sorta_grad: first epoch shortest utterances first (Deep Speech 2, section 3.3)
         workers: processes that load and augment audio beside the training; 0 does it in the training process
     """
 
-    train: Path
+    train: tuple[Path, ...] | Path
     dev: Path
     batch_seconds: float = 120.0
     sorta_grad: bool = True
@@ -41,6 +41,13 @@ class DataConfig:
             raise InputError(f"data: batch_seconds = {self.batch_seconds} must be positive")
         if self.workers < 0:
             raise InputError(f"data: workers = {self.workers} must be 0 or more")
+        if not self.train_manifests:
+            raise InputError("data: train names no manifest; `deepspeech-sparse data prepare` writes one")
+
+    @property
+    def train_manifests(self) -> tuple[Path, ...]:
+        """Those of `train`, be it one or several."""
+        return self.train if isinstance(self.train, tuple) else (self.train,)
 
 
 @dataclass
@@ -133,7 +140,7 @@ class SpeechData(L.LightningDataModule):
         self.augment = augment
         self.epochs = epochs
         self.seed = seed
-        self.train_utterances = self.read(config.train)
+        self.train_utterances = [utterance for path in config.train_manifests for utterance in self.read(path)]
         self.dev_utterances = self.read(config.dev)
         self.count_steps()
 

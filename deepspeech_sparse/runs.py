@@ -150,16 +150,16 @@ def drop_untrainable(data: SpeechData, module: SpeechRecognition, *, fastest: fl
         frames = module.output_frames(utterance.duration / fastest)
         return frames >= frames_needed(module.alphabet.encode(utterance.text))
 
-    dropped = data.keep_trainable(trainable)
+    dropped, manifests = data.keep_trainable(trainable), ", ".join(map(str, data.config.train_manifests))
     if not data.train_utterances:
         raise InputError(
-            f"{data.config.train}: no utterance has enough output frames for its text; lower the frame strides of the "
+            f"{manifests}: no utterance has enough output frames for its text; lower the frame strides of the "
             "network or check the manifest's durations"
         )
     if dropped:
         log.warning(
             "%s: %d utterances have fewer output frames than CTC needs for their text and are left out: %s",
-            data.config.train,
+            manifests,
             len(dropped),
             ", ".join(utterance.id for utterance in dropped),
         )

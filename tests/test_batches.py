@@ -1,6 +1,7 @@
 """Batches: filled by seconds, planned, resumable; augmentation in training only."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,25 @@ def test_padding_is_zero_and_lengths_are_true():
     samples, lengths = pad([np.ones(3, np.float32), np.ones(5, np.float32)])
     assert lengths.tolist() == [3, 5]
     assert samples.sum() == 8 and not samples[0, 3:].any()
+
+
+def test_several_manifests_train_as_one(tones, tmp_path):
+    """Their paths stay relative to their own folders."""
+    whole = read_manifest(tones["train"])
+    parts = tmp_path / "a" / "one.jsonl", tmp_path / "two.jsonl"
+    write_manifest(parts[0], whole[:3])
+    write_manifest(parts[1], whole[3:])
+    one, several = (
+        SpeechData(DataConfig(train, tones["dev"], batch_seconds=5), Alphabet(), 16_000, epochs=2, seed=1)
+        for train in (tones["train"], parts)
+    )
+    assert several.train_utterances == one.train_utterances == whole
+    assert several.plan(1) == one.plan(1) and several.total_steps == one.total_steps
+    write_manifest(parts[1], [replace(whole[3], text="\N{SNOWMAN}")])
+    with pytest.raises(InputError, match=r"two\.jsonl: utterance .* outside the alphabet"):
+        SpeechData(DataConfig(parts, tones["dev"]), Alphabet(), 16_000)
+    with pytest.raises(InputError, match="train names no manifest"):
+        DataConfig((), tones["dev"])
 
 
 def test_augmentation_touches_training_batches_only(tones):

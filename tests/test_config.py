@@ -46,6 +46,16 @@ def test_values_become_the_types_of_their_fields():
     assert config.pruning.recurrent.q == 0.1 and config.pruning.linear is None
 
 
+def test_training_manifests_are_one_or_several():
+    one, several = (
+        config_of({"data": {"train": train, "dev": "dev.jsonl"}}) for train in ("a.jsonl", ["a.jsonl", "b.jsonl"])
+    )
+    assert one.data.train == Path("a.jsonl") and one.data.train_manifests == (Path("a.jsonl"),)
+    assert several.data.train == several.data.train_manifests == (Path("a.jsonl"), Path("b.jsonl"))
+    for config in (one, several):
+        assert config_of(config_to_dict(config)) == config
+
+
 @pytest.mark.parametrize(
     "schedule, expected",
     [
