@@ -18,7 +18,7 @@ demo: setup
 	$(BIN)/deepspeech-sparse demo
 
 test: setup
-	$(BIN)/python -m pytest --cov=deepspeech_sparse --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov=deepspeech_sparse --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: setup
 	$(BIN)/ruff check .
