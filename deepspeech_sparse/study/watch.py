@@ -63,6 +63,7 @@ def run_study(path: Path, out: Path, *, jobs: int = 1, earlier: Path | None = No
     rows = {cell.name: row for cell in study.cells if (row := finished_row(study, out / cell.name)) is not None}
     if rows:
         console.print(f"{len(rows)} of {len(study.cells)} cells are done already", highlight=False)
+        write_tables(study, out, rows)  # before the hours of the next one
     waiting = [cell for cell in study.cells if cell.name not in rows]
     Watch(study, out, jobs, rows, console).run(waiting)
     return write_tables(study, out, rows)
