@@ -194,6 +194,9 @@ def test_rows_of_another_study_are_refused(grid, tones, tmp_path):
     told = refused(replace(rows[1], hidden=9))
     assert "results.csv: dense_seed-1 has hidden 9, in this study it would have 8; restore it" in told
     assert "sparse_sparsity-0.5 has method 'hard'" in refused(replace(rows[2], method="hard"))
+    assert "has settings {'pruning.schedule.at': '0.5'}" in refused(
+        replace(rows[0], settings={"pruning.schedule.at": "0.5"})
+    )
     assert "dense_seed-0 has manifest 'dev.jsonl'" in refused(replace(rows[0], manifest="dev.jsonl"))
     for place, words in ((tmp_path / "nowhere", "nowhere: is no folder"), (tmp_path, "results.csv: cannot be read")):
         with pytest.raises(InputError, match=words):

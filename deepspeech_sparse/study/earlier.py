@@ -57,7 +57,8 @@ def rows_by_name(table: Path) -> dict[str, Result]:
 
 def refuse_other_row(row: Result, cell: Cell, manifest: Path, table: Path) -> None:
     """A row of the same name that was trained with other settings is not taken for this cell."""
-    told = {**told_of(plain_settings(config_to_dict(cell.config))), "manifest": manifest.name}
+    told = told_of(plain_settings(config_to_dict(cell.config)))
+    told |= {"settings": cell.settings, "manifest": manifest.name}
     for name, value in told.items():
         if getattr(row, name) != value:
             raise InputError(
