@@ -32,6 +32,13 @@ GOLDEN = {
         "an406-fcaw-b": "rubout g n e f three nine",
         "an426-fvap-b": "enter nine two eight",
     },
+    "an4-gru-sparse-big": {
+        "an391-mjwl-b": "enter two nine eight one",
+        "an396-miry-b": "erase a b f n q fifty seven",
+        "an401-mdms2-b": "enter seven one five four",
+        "an406-fcaw-b": "rubout g m e f three nine",
+        "an426-fvap-b": "enter nine two eight",
+    },
     "an4-streaming-sparse": {
         "an391-mjwl-b": "enter two nine eight one",
         "an396-miry-b": "erase a b f m q fifty seven",
@@ -46,6 +53,7 @@ GOLDEN = {
 GOLDEN_SPOKEN = {
     "an4-gru": "enter six five five eight",
     "an4-gru-sparse": "enter six five five eight",
+    "an4-gru-sparse-big": "enter six five five eight",
     "an4-streaming-sparse": "enter six five five threght",
 }
 
@@ -55,6 +63,7 @@ GOLDEN_SPOKEN = {
     [
         ("an4-gru", 2_238_493, 2_238_493, 0.0),
         ("an4-gru-sparse", 2_238_493, 264_426, 0.9),
+        ("an4-gru-sparse-big", 5_870_821, 638_092, 0.9),
         ("an4-streaming-sparse", 4_252_669, 478_717, 0.9),
     ],
 )

@@ -29,6 +29,7 @@ from deepspeech_sparse.report.sensitivity_words import outside, star_paragraphs
 from deepspeech_sparse.report.ticks import log_ticks
 from deepspeech_sparse.results import Result, read_results, write_results
 from deepspeech_sparse.significance import matched_pair_p_value, readable_p_value, sign_flip_p_value
+from deepspeech_sparse.study import load_study
 
 LENGTHS = np.random.default_rng(7).integers(1, 11, 130)
 ARCHITECTURES = {  # method, pattern, units, zeros; chance of an error
@@ -792,6 +793,22 @@ def test_the_committed_study_says_what_its_readme_says():
         [line] = [line for line in readme.splitlines() if f"({seeds})" in line]
         assert f"{mean:.1f} %" in line and f"{hidden} units" in line and f"{rows[0].nonzeros:,}" in line
         assert target is None or f"{100 * target:.0f} %" in line
+
+
+def test_the_committed_study_of_an4_says_what_its_results_say(monkeypatch):
+    monkeypatch.chdir(Path(__file__).parent.parent)  # paths in a study are relative to where it is started
+    folder = Path(__file__).parent.parent / "recipes" / "an4"
+    rows, tests = read_results(folder / "study"), read_results(folder / "study" / "test.csv")
+    told = (folder / "RESULTS.md").read_text()
+    done = [row for row in rows if row.done]
+    assert [row.run for row in tests] == [row.run for row in done]
+    for row, test in zip(done, tests):
+        [line] = [line for line in told.splitlines() if line.startswith(f"| `{row.run}` |")]
+        assert (row.manifest, test.manifest) == ("dev.jsonl", "test.jsonl")
+        for text in (f"{100 * row.wer:.2f} %", f"{100 * test.wer:.2f} %", f"{row.nonzeros:,}", f"| {row.seed} |"):
+            assert text in line
+    assert f"{len(done)} of {len(rows)} trainings" in told
+    assert {cell.name for cell in load_study(folder / "study.yaml", folder).cells} == {row.run for row in rows}
 
 
 def test_the_committed_sensitivity_study_says_what_its_readme_says():
