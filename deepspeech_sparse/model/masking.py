@@ -31,4 +31,4 @@ class SequenceNorm(nn.BatchNorm1d):
 
 def clipped_relu(x: Tensor) -> Tensor:
     """min(max(x, 0), 20), the non-linearity of Deep Speech."""
-    return torch.nn.functional.hardtanh(x, 0.0, 20.0)  # the gradient of clamp is five times as slow
+    return torch.nn.functional.hardtanh(x, 0.0, 20.0)  # clamp's gradient takes ten times as long
