@@ -10,8 +10,6 @@ from pathlib import Path
 from ..config import save_config
 from ..errors import InputError
 from ..results import TABLE, TEST_TABLE, Result, read_results
-from ..rows import plain_settings, told_of
-from ..settings import config_to_dict
 from .cell import CONFIG, TEST_ROW, write_row
 from .plan import Cell, Study
 
@@ -57,9 +55,7 @@ def rows_by_name(table: Path) -> dict[str, Result]:
 
 def refuse_other_row(row: Result, cell: Cell, manifest: Path, table: Path) -> None:
     """A row of the same name that was trained with other settings is not taken for this cell."""
-    told = told_of(plain_settings(config_to_dict(cell.config)))
-    told |= {"settings": cell.settings, "manifest": manifest.name}
-    for name, value in told.items():
+    for name, value in {**cell.told, "manifest": manifest.name}.items():
         if getattr(row, name) != value:
             raise InputError(
                 f"{table}: {row.run} has {name} {getattr(row, name)!r}, in this study it would have {value!r}; restore "

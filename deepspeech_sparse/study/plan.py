@@ -12,7 +12,8 @@ from typing import Any
 
 from ..config import RunConfig, config_of
 from ..errors import InputError
-from ..settings import overlaid, read_yaml
+from ..rows import plain_settings, told_of
+from ..settings import config_to_dict, overlaid, read_yaml
 
 COLUMNS = (
     "schedule.method",
@@ -48,6 +49,11 @@ class Cell:
     config: RunConfig
     settings: dict[str, str]  # varied values that have no column of their own in results.csv
     needs: str | None  # the cell whose run gives this one its threshold
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Fields of its row that are known before it is trained."""
+        return {**told_of(plain_settings(config_to_dict(self.config))), "settings": self.settings}
 
 
 @dataclass(frozen=True)

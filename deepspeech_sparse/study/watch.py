@@ -22,7 +22,6 @@ from rich.console import Console
 from ..config import save_config
 from ..errors import InputError
 from ..results import TABLE, TEST_TABLE, Result, write_results
-from ..rows import plain_settings, told_of
 from ..runs import differences
 from ..settings import config_to_dict, read_yaml
 from .cell import CONFIG, ROW, TEST_ROW, read_row
@@ -82,20 +81,16 @@ def write_tables(study: Study, out: Path, rows: dict[str, Result]) -> list[Resul
     results = [rows.get(cell.name) or waiting_row(cell, study) for cell in study.cells]
     if rows:
         write_results(out / TABLE, results)
-    tests = (
-        [test for row in results if row.done and (test := read_row(out / row.run, TEST_ROW)) is not None]
-        if study.test
-        else []
-    )
-    if tests:
-        write_results(out / TEST_TABLE, tests)
+    if study.test is not None:
+        tests = [test for row in results if row.done and (test := read_row(out / row.run, TEST_ROW)) is not None]
+        if tests:
+            write_results(out / TEST_TABLE, tests)
     return results
 
 
 def waiting_row(cell: Cell, study: Study) -> Result:
     """The row of a cell that is planned and not yet run."""
-    told = told_of(plain_settings(config_to_dict(cell.config)))
-    return Result(run=cell.name, status="waiting", manifest=study.manifest.name, settings=cell.settings, **told)
+    return Result(run=cell.name, status="waiting", manifest=study.manifest.name, **cell.told)
 
 
 def refuse_other_config(cell: Cell, out: Path) -> None:
