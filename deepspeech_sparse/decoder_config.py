@@ -40,6 +40,9 @@ class DecoderConfig:
     hot_word_boost: float = 5.0
 
     def __post_init__(self) -> None:
+        for name in ("lm", "lexicon"):  # people write them as strings
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, Path(getattr(self, name)))
         if min(self.beam_width, self.cutoff_top_n) < 1:
             raise InputError(
                 f"decoder: beam_width {self.beam_width} and cutoff_top_n {self.cutoff_top_n} must be at least 1"

@@ -262,6 +262,14 @@ def test_what_does_not_fit_is_named(tmp_path, content, options, words):
         decoder_of(DecoderConfig("beam", **paths), ALPHABET)
 
 
+def test_files_may_be_named_by_strings(tmp_path):
+    """As people write them in Python."""
+    words, (lm, _, _) = lexicon_file(tmp_path, "a", "b"), arpa(tmp_path, ["a b", "b"])
+    config = DecoderConfig("beam", lm=str(lm), lexicon=str(words))
+    assert config == DecoderConfig("beam", lm=lm, lexicon=words)
+    decoder_of(config, ALPHABET)
+
+
 def test_a_model_of_characters_does_not_go_with_a_lexicon(tmp_path):
     lm, *_ = arpa(tmp_path, ["left right"], units="characters")
     alphabet = Alphabet(" efghilrt")

@@ -29,7 +29,7 @@ from deepspeech_sparse.report.sensitivity_words import outside, star_paragraphs
 from deepspeech_sparse.report.ticks import log_ticks
 from deepspeech_sparse.results import Result, read_results, write_results
 from deepspeech_sparse.significance import matched_pair_p_value, readable_p_value, sign_flip_p_value
-from deepspeech_sparse.study import load_study
+from deepspeech_sparse.study.plan import load_study
 
 LENGTHS = np.random.default_rng(7).integers(1, 11, 130)
 ARCHITECTURES = {  # method, pattern, units, zeros; chance of an error

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from rich.console import Console
 
 from deepspeech_sparse.callbacks import load_checkpoint
 from deepspeech_sparse.cli import main
@@ -18,9 +19,9 @@ from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import export
 from deepspeech_sparse.model_file import open_model
 from deepspeech_sparse.results import Result, failures, read_results, write_results
-from deepspeech_sparse.study import load_study, run_study
-from deepspeech_sparse.study.plan import Study
-from deepspeech_sparse.study.watch import waiting_row
+from deepspeech_sparse.study.cell import write_row
+from deepspeech_sparse.study.plan import Study, load_study
+from deepspeech_sparse.study.watch import Watch, finished_row, run_study, waiting_row
 
 BASE = """
 data: {{train: {train}, dev: {dev}, batch_seconds: 5}}
@@ -105,9 +106,27 @@ def test_a_study_of_spoken_killed_in_the_middle_finishes_with_the_same_rows(spok
     assert main(["study", "--config", str(grid), "--out", str(out)]) == 0
     assert figures(out / "results.csv") == expected
     assert "2 of 4 cells are done already" in capsys.readouterr().out
+    assert "Warning" not in (out / "sparse_sparsity-0.5" / "log.txt").read_text()
 
     assert main(["report", str(out / "results.csv"), "--out", str(tmp_path / "page")]) == 0
     assert "sparse_sparsity-0.8" in (tmp_path / "page" / "report.html").read_text()
+
+
+def test_a_cell_that_is_killed_while_it_is_tested_is_not_done(grid, tones, tmp_path):
+    """Trained and evaluated before; the system ends the process that evaluates the test set."""
+    grid.write_text(f"{grid.read_text()}test: {tones['dev']}\n")
+    study, out = load_study(grid, tmp_path / "out"), tmp_path / "out"
+    cell = study.cells[0]
+    (out / cell.name).mkdir(parents=True)
+    write_row(out / cell.name, planned(study)[0])
+    watch = Watch(study, out, 1, {}, Console(stderr=True))
+    killed = subprocess.Popen([sys.executable, "-c", "import os; os.abort()"])
+    killed.wait()
+    watch.running[cell.name] = (killed, time.monotonic())
+    watch.finish(cell.name, 0)
+    row = watch.rows[cell.name]
+    assert row.status == "failed" and row.error.startswith("the process ended with -6")
+    assert finished_row(study, out / cell.name) is None, "the next start evaluates it"
 
 
 def test_a_test_set_has_a_table_of_its_own(grid, tones, tmp_path, capsys):

@@ -167,7 +167,7 @@ def study(*, config: Path, out: Path, jobs: int = 1, earlier: Path | None = None
         earlier: folder with results.csv (and test.csv) of this study as run elsewhere; what is in them is not trained
     """
     from ..results import failures
-    from ..study import run_study
+    from ..study.watch import run_study
 
     results = run_study(config, out, jobs=jobs, earlier=earlier)
     failed = len(failures(results))

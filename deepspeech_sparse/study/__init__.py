@@ -1,6 +1,1 @@
-"""Studies: many trainings from one file, one row each."""
-
-from .plan import load_study
-from .watch import run_study
-
-__all__ = ["load_study", "run_study"]
+"""Studies: many trainings from one file, one row each. `watch.run_study` runs one, `plan.load_study` reads its file."""

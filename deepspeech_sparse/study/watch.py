@@ -166,7 +166,7 @@ class Watch:
         """A process has ended: take its row, or write one that says how it ended."""
         process, started = self.running.pop(name)
         row = read_row(self.out / name)
-        if row is None:
+        if row is None or (row.done and process.returncode):  # a row that was there before it was to be tested
             self.fail(name, f"the process ended with {process.returncode}; see {name}/log.txt")
         else:
             self.rows[name] = row
