@@ -84,11 +84,19 @@ def read_blocks(
         raise InputError(f"{name}: offset {offset} s must be 0 or more, duration {duration} s positive")
     with openable(source, name) as place, decoded(place, name, offset, duration) as sound:
         if sound.channels > 1 or sound.sample_rate != sample_rate:
-            plural = "s" * (sound.channels > 1)
-            log.info(
-                "%s: %d Hz, %d channel%s -> %d Hz mono", name, sound.sample_rate, sound.channels, plural, sample_rate
-            )
+            tell_conversion(name, sound.sample_rate, sound.channels, sample_rate)
         yield from resampled(mono(sound, name, offset), sound.sample_rate, sample_rate)
+
+
+def tell_conversion(name: str, sample_rate: int, channels: int, wanted: int) -> None:
+    """Say what becomes of a recording; once for all that are alike, a corpus has thousands."""
+    if (sample_rate, channels, wanted) not in told:
+        told.add((sample_rate, channels, wanted))
+        plural = "s" * (channels > 1)
+        log.info("%s: %d Hz, %d channel%s -> %d Hz mono (said once)", name, sample_rate, channels, plural, wanted)
+
+
+told: set[tuple[int, int, int]] = set()  # by `tell_conversion` in this process
 
 
 def name_of(source: Source) -> str:

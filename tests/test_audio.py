@@ -52,7 +52,8 @@ def test_mp3_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [4000, 8000, 11_025, 22_050, 44_100, 48_000, 96_000, 192_000])
-def test_any_rate_keeps_pitch_loudness_and_length(tmp_path, rate, caplog):
+def test_any_rate_keeps_pitch_loudness_and_length(tmp_path, rate, caplog, monkeypatch):
+    monkeypatch.setattr("deepspeech_sparse.audio.told", set())
     soundfile.write(tmp_path / "sine.wav", sine(rate), rate, subtype="FLOAT")
     with caplog.at_level(logging.INFO, logger="deepspeech_sparse.audio"):
         samples = load_audio(tmp_path / "sine.wav", sample_rate=16_000)
@@ -60,6 +61,10 @@ def test_any_rate_keeps_pitch_loudness_and_length(tmp_path, rate, caplog):
     middle = slice(1000, 15_000)
     assert np.abs(samples[middle] - sine(16_000)[: len(samples)][middle]).max() < 5e-3
     assert f"{rate} Hz" in caplog.text and "16000 Hz mono" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="deepspeech_sparse.audio"):
+        load_audio(tmp_path / "sine.wav", sample_rate=16_000)
+    assert not caplog.text, "a corpus of such files would say it thousands of times"
 
 
 def test_frequencies_the_new_rate_cannot_hold_vanish():

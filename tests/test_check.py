@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import math
 
 import numpy as np
@@ -118,6 +119,15 @@ def test_utterances_of_exactly_enough_frames_pass(make):
     assert need == 12, "eleven letters and a blank between the two l"
     assert not make(frames=lambda seconds: need).problems
     assert found(make(frames=lambda seconds: need - 1)) == [("too few frames", "good")]
+
+
+def test_audio_is_decoded_at_the_rate_of_the_training(make, caplog, monkeypatch):
+    monkeypatch.setattr("deepspeech_sparse.audio.told", set())
+    with caplog.at_level(logging.INFO, logger="deepspeech_sparse.audio"):
+        make()
+        assert not caplog.text
+        assert not check_manifest(make.folder / "m.jsonl", alphabet=Alphabet(), sample_rate=8000).problems
+    assert "16000 Hz, 1 channel -> 8000 Hz mono" in caplog.text
 
 
 def test_an_empty_manifest_would_fail(tmp_path):

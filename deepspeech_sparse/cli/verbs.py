@@ -43,21 +43,26 @@ def data_check(manifest: Path, *, config: Path | None = None) -> int:
 
     Args:
         manifest: JSON lines with audio_filepath, duration, text
-        config: a recipe; its alphabet and frame strides then decide which utterances are too short for their text
+        config: a recipe; its alphabet and frame strides then decide which utterances are too short for their text, and
+            audio is decoded at its sample rate
     """
     from rich.console import Console
 
     from ..corpora.check import check_manifest
     from ..text import Alphabet
 
-    alphabet, frames = Alphabet(), None
+    options = {"alphabet": Alphabet()}
     if config is not None:
         from ..config import load_config
         from ..runs import speech_recognition
 
         run = load_config(config)
-        alphabet, frames = Alphabet(run.alphabet), speech_recognition(run).output_frames
-    report = check_manifest(manifest, alphabet=alphabet, frames=frames)
+        options = {
+            "alphabet": Alphabet(run.alphabet),
+            "frames": speech_recognition(run).output_frames,
+            "sample_rate": run.features.sample_rate,
+        }
+    report = check_manifest(manifest, **options)
     report.print(Console())
     return 1 if report.fatal else 0
 

@@ -37,7 +37,6 @@ KINDS = {
     "duplicate id": False,
     "duplicate audio": False,
 }
-SAMPLE_RATE = 16_000  # Hz, to decode at
 TOLERANCE = 0.05  # seconds by which a duration may differ from the file's; other tools round theirs
 SHOWN = 10  # utterances of one kind that are printed
 
@@ -105,7 +104,11 @@ class ManifestReport:
 
 
 def check_manifest(
-    manifest: Path, *, alphabet: Alphabet, frames: Callable[[float], int] | None = None
+    manifest: Path,
+    *,
+    alphabet: Alphabet,
+    frames: Callable[[float], int] | None = None,
+    sample_rate: int = 16_000,
 ) -> ManifestReport:
     """Look at every utterance of a manifest: its audio, its text, and whether one can be aligned with the other.
 
@@ -113,6 +116,7 @@ def check_manifest(
         manifest: JSON lines with `audio_filepath`, `duration`, `text`
         alphabet: the characters a model will write
         frames: seconds of audio -> output frames of the network; None leaves the check for too few frames out
+        sample_rate: that of the training, Hz
 
     Raises:
         InputError: the manifest itself is not well formed.
@@ -123,7 +127,7 @@ def check_manifest(
         problems += _check_text(utterance, alphabet, frames)
     length_of = lru_cache(maxsize=None)(_length)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        answers = pool.map(lambda utterance: _check_audio(utterance, length_of), utterances)
+        answers = pool.map(lambda utterance: _check_audio(utterance, length_of, sample_rate), utterances)
         console = Console(stderr=True)
         for found in track(answers, "decoding", total=len(utterances), console=console, transient=True):
             problems += found
@@ -169,17 +173,17 @@ def _check_text(utterance: Utterance, alphabet: Alphabet, frames: Callable[[floa
     return []
 
 
-def _check_audio(utterance: Utterance, length_of: Callable[[Path], float]) -> list[Problem]:
+def _check_audio(utterance: Utterance, length_of: Callable[[Path], float], sample_rate: int) -> list[Problem]:
     if not utterance.audio.is_file():
         return [Problem("missing audio", utterance.id, f"no file {utterance.audio}")]
     try:
         left = length_of(utterance.audio) - utterance.offset
         samples = load_audio(
-            utterance.audio, sample_rate=SAMPLE_RATE, offset=utterance.offset, duration=utterance.duration
+            utterance.audio, sample_rate=sample_rate, offset=utterance.offset, duration=utterance.duration
         )
     except InputError as error:
         return [Problem("unreadable audio", utterance.id, str(error))]
-    heard = len(samples) / SAMPLE_RATE
+    heard = len(samples) / sample_rate
     if heard < min(utterance.duration, left) - TOLERANCE:
         return [Problem("unreadable audio", utterance.id, f"only {heard:.2f} of {left:.2f} s can be decoded")]
     # A segment may end before its file does; a whole file should be taken whole.
