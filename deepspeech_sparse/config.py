@@ -33,6 +33,8 @@ class RunConfig:
         augment: speed, gain and noise on training audio; none for none
         spec_augment: masks on training features; none for none
         alphabet: symbols that the network writes, in label order; the CTC blank is added
+        init_from: trained run folder, checkpoint or model file of the same network, whose weights the training starts
+            from; what is zero in it stays zero unless `pruning` is given; none starts from random weights
         epochs: passes over the training data
         seed: initial weights, batches, augmentation and dropout follow from it
         checkpoint_every: optimizer steps between two checkpoints to resume from; one is written after each epoch too
@@ -50,6 +52,7 @@ class RunConfig:
     augment: AugmentConfig | None = field(default_factory=AugmentConfig)
     spec_augment: SpecAugmentConfig | None = field(default_factory=SpecAugmentConfig)
     alphabet: str = Alphabet().symbols
+    init_from: Path | None = None
     epochs: int = 20
     seed: int = 0
     checkpoint_every: int = 200

@@ -66,7 +66,7 @@ def matrices(module: nn.Module) -> dict[str, Tensor]:
 def warmed_up(config: RunConfig, steps: int) -> nn.Module:
     """The module of a recipe after some steps of its training, without pruning."""
     data, module = fresh(config)
-    if config.features.normalise == "global":
+    if config.features.normalise == "global" and config.init_from is None:
         module.front_end.fit(training_sample(data))
     quiet_lightning()
     trainer_of(config, max_steps=steps, logger=False, limit_val_batches=0).fit(module, data)

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,11 +19,12 @@ from .corpora.check import frames_needed
 from .corpora.manifest import Utterance
 from .errors import InputError
 from .gradients.callback import METRICS, SparseGradients
-from .model_file import load_model
+from .model_file import Model, load_model
 from .pruning import GradualPruning, PruningConfig
-from .settings import config_to_dict
+from .settings import config_to_dict, differences
 from .text import Alphabet
 from .training import SpeechRecognition
+from .warm_start import KeepZeros, start_from
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +46,9 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
         TrainingStopped: Ctrl-C or SIGTERM came; the state is saved
     """
     checkpoint = checkpoint_to_resume(config, out, resume)
-    data, module = fresh(config)
-    if config.features.normalise == "global" and checkpoint is None:  # a checkpoint brings its statistics along
+    # A checkpoint brings weights and statistics along: what the training once started from may be gone.
+    data, module = fresh(config if checkpoint is None else replace(config, init_from=None))
+    if config.features.normalise == "global" and checkpoint is None and config.init_from is None:
         module.front_end.fit(training_sample(data))
     plain = config_to_dict(config)
     monitor = Monitor(out / "metrics.csv", data.total_steps, METRICS if config.gradients is not None else ())
@@ -57,6 +60,8 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
         module.total_steps = pruning.learning_rate_steps
         checkpoints.best_from = pruning.last_update
         callbacks.insert(0, pruning)  # first: what is measured and saved must be pruned already
+    elif config.init_from is not None:
+        callbacks.insert(0, KeepZeros())
     if config.gradients is not None:
         gradients = SparseGradients(config.gradients, total_steps=data.total_steps, csv_path=out / "gradients.csv")
         gradients.prepare(module)
@@ -96,7 +101,7 @@ def trainer_of(config: RunConfig, **more: Any) -> L.Trainer:
 
 
 def fresh(config: RunConfig) -> tuple[SpeechData, SpeechRecognition]:
-    """What a run starts with: its data without untrainable utterances, and a module with the seed's initial weights."""
+    """What a run starts with: data without untrainable utterances, a module with weights of the seed or `init_from`."""
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -104,6 +109,8 @@ def fresh(config: RunConfig) -> tuple[SpeechData, SpeechRecognition]:
     module = speech_recognition(config, total_steps=data.total_steps)
     drop_untrainable(data, module, fastest=max(config.augment.speed) if config.augment else 1.0)
     module.total_steps = data.total_steps
+    if config.init_from is not None:
+        start_from(module, trained_model(config.init_from), config.model, config.init_from)
     return data, module
 
 
@@ -189,23 +196,19 @@ def checkpoint_to_resume(config: RunConfig, out: Path, resume: bool | str | Path
     return checkpoint
 
 
-def differences(before: object, now: object, place: str = "") -> list[str]:
-    """Where two nested plain values differ, as "place: before -> now"."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = [*before, *(key for key in now if key not in before)]
-        return [
-            line
-            for key in keys
-            for line in differences(before.get(key), now.get(key), f"{place}.{key}" if place else str(key))
-        ]
-    return [] if before == now else [f"{place}: {before} -> {now}"]
+def trained_model(source: Path) -> Model:
+    """What a training may start from or measure its thresholds on: a run folder, a checkpoint or a model file."""
+    if source.suffix == ".safetensors":
+        return load_model(source)
+    path = run_checkpoint(source)
+    checkpoint = load_checkpoint(path)
+    module = trained_module(checkpoint, path)
+    return Model(module.front_end, module.network, config_of(checkpoint["config"], path).model, {})
 
 
 def dense_module(source: Path) -> torch.nn.Module:
-    """A trained run folder, checkpoint or model file, its parameters named as in a module under training."""
-    if source.suffix == ".safetensors":
-        return torch.nn.ModuleDict({"network": load_model(source).network})
-    return load_run(source)
+    """The network of a trained model, its parameters named as in a module under training."""
+    return torch.nn.ModuleDict({"network": trained_model(source).network})
 
 
 def run_checkpoint(source: Path) -> Path:

@@ -73,6 +73,18 @@ def config_to_dict(config: Any) -> Any:
     return str(config) if isinstance(config, Path) else config
 
 
+def differences(before: object, now: object, place: str = "") -> list[str]:
+    """Where two nested plain values differ, as "place: before -> now"."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [*before, *(key for key in now if key not in before)]
+        return [
+            line
+            for key in keys
+            for line in differences(before.get(key), now.get(key), f"{place}.{key}" if place else str(key))
+        ]
+    return [] if before == now else [f"{place}: {before} -> {now}"]
+
+
 def add_flags(parser: ArgumentParser, kind: type[Config], values: dict) -> None:
     """Make the fields of `kind` flags of `parser`, for its --help.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from deepspeech_sparse import Recognizer
+from deepspeech_sparse import DecoderConfig, Recognizer
 from deepspeech_sparse.audio import load_audio
 from deepspeech_sparse.corpora.manifest import read_manifest
 from deepspeech_sparse.corpora.prepare import prepare
@@ -16,6 +16,7 @@ from deepspeech_sparse.runtime import native
 from deepspeech_sparse.streaming import Final, joined
 
 CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
+SPOKEN = Path(__file__).parent / "golden"
 # Of AN4's test set, as `transcribe` wrote them on the day of the release: a changed front end would change them.
 GOLDEN = {
     "an4-gru": {
@@ -48,13 +49,15 @@ GOLDEN = {
     },
 }
 
-# The same of tests/golden/enter.flac, "enter six five five eight" as espeak-ng says it with the voice en-gb-x-rp+m1 at
-# 150 words a minute, 0.2 s of silence around: no corpus is needed to hear it.
+# The same of what espeak-ng says, 0.2 s of silence around, so that no corpus is needed to hear it: enter.flac, "enter
+# six five five eight" by the voice en-gb-x-rp+m1 at 150 words a minute; digits.flac, "three one eight six nine two" by
+# en-us+m3 at 130, pitch 40, 8 kHz.
 GOLDEN_SPOKEN = {
-    "an4-gru": "enter six five five eight",
-    "an4-gru-sparse": "enter six five five eight",
-    "an4-gru-sparse-big": "enter six five five eight",
-    "an4-streaming-sparse": "enter six five five threght",
+    "an4-gru": ("enter", "enter six five five eight"),
+    "an4-gru-sparse": ("enter", "enter six five five eight"),
+    "an4-gru-sparse-big": ("enter", "enter six five five eight"),
+    "an4-streaming-sparse": ("enter", "enter six five five threght"),
+    "digits-gru-sparse": ("digits", "three oneight six nine two"),
 }
 
 
@@ -65,6 +68,7 @@ GOLDEN_SPOKEN = {
         ("an4-gru-sparse", 2_238_493, 264_426, 0.9),
         ("an4-gru-sparse-big", 5_870_821, 638_092, 0.9),
         ("an4-streaming-sparse", 4_252_669, 478_717, 0.9),
+        ("digits-gru-sparse", 631_629, 78_669, 0.9),
     ],
 )
 def test_released_models_are_what_their_card_says(name, parameters, nonzeros, sparsity):
@@ -88,7 +92,17 @@ def test_released_models_hear_the_golden_recording(name, engine):
     if engine == "native" and native() is None:
         pytest.skip("no native kernels here")
     recognizer = Recognizer.load(CHECKPOINTS / f"{name}.safetensors", engine=engine)
-    assert recognizer.transcribe(Path(__file__).parent / "golden" / "enter.flac").text == GOLDEN_SPOKEN[name]
+    recording, text = GOLDEN_SPOKEN[name]
+    assert recognizer.transcribe(SPOKEN / f"{recording}.flac").text == text
+
+
+def test_the_digits_model_writes_digits_when_it_is_told_which_words_there_are(tmp_path):
+    pytest.importorskip("flashlight.lib.text.decoder")
+    words = "zero one two three four five six seven eight nine"
+    (tmp_path / "lexicon.txt").write_text("".join(f"{word}\t{' '.join(word)}\n" for word in words.split()))
+    decoder = DecoderConfig("beam", lexicon=tmp_path / "lexicon.txt", alpha=0.0)
+    recognizer = Recognizer.load(CHECKPOINTS / "digits-gru-sparse.safetensors", decoder=decoder)
+    assert recognizer.transcribe(SPOKEN / "digits.flac").text == "three one eight six nine two"
 
 
 def test_the_streaming_model_hears_the_same_live(corpora, tmp_path, monkeypatch):

@@ -22,8 +22,7 @@ from rich.console import Console
 from ..config import save_config
 from ..errors import InputError
 from ..results import TABLE, TEST_TABLE, Result, write_results
-from ..runs import differences
-from ..settings import config_to_dict, read_yaml
+from ..settings import config_to_dict, differences, read_yaml
 from .cell import CONFIG, ROW, TEST_ROW, read_row
 from .earlier import take_earlier
 from .plan import Cell, Study, load_study
