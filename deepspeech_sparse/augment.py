@@ -69,13 +69,21 @@ class Augment:
 
     def __call__(self, samples: np.ndarray, *, epoch: int, utterance: str) -> np.ndarray:
         """samples (N,) float32 -> (N',) float32, N' = N / speed."""
-        digest = hashlib.sha256(f"{self.seed} {epoch} {utterance}".encode()).digest()
-        rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-        samples = change_speed(samples, rng.uniform(*self.config.speed))
+        rng = np.random.default_rng(int.from_bytes(self.digest(epoch, utterance)[:8], "little"))
+        samples = change_speed(samples, self.speed(epoch, utterance))
         if rng.random() < self.config.noise_probability:
             samples = add_noise(samples, self.draw_noise(len(samples), rng), rng.uniform(*self.config.noise))
         gain = 10 ** (rng.uniform(*self.config.gain) / 20)
         return np.clip(samples * np.float32(gain), -1, 1)
+
+    def speed(self, epoch: int, utterance: str) -> float:
+        """The factor on an utterance's speed in an epoch: known without its audio, so that batches can be planned."""
+        low, high = self.config.speed
+        return low + (high - low) * int.from_bytes(self.digest(epoch, utterance)[8:16], "little") / 2**64
+
+    def digest(self, epoch: int, utterance: str) -> bytes:
+        """32 random bytes, all that decides what happens to an utterance in an epoch."""
+        return hashlib.sha256(f"{self.seed} {epoch} {utterance}".encode()).digest()
 
     def draw_noise(self, length: int, rng: np.random.Generator) -> np.ndarray:
         """Noise of `length` samples: a random stretch of a random file, or generated."""

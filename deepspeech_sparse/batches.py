@@ -173,12 +173,20 @@ class SpeechData(L.LightningDataModule):
         self.total_steps = sum(self.steps_of_epoch)
 
     def plan(self, epoch: int) -> list[list[int]]:
+        """The batches of an epoch, by the length that utterances have once their speed has been changed."""
+        augment = self.augment
+        durations = [utterance.duration for utterance in self.train_utterances]
+        if augment is not None:
+            speeds = (augment.speed(epoch, utterance.id) for utterance in self.train_utterances)
+            durations = [duration / speed for duration, speed in zip(durations, speeds)]
         return plan_epoch(
-            [utterance.duration for utterance in self.train_utterances],
+            durations,
             seconds=self.config.batch_seconds,
             seed=self.seed,
             epoch=epoch,
             sorta_grad=self.config.sorta_grad,
+            # An utterance should meet other neighbours in every epoch; where speeds vary, it does anyway.
+            blur=0.1 if augment is None or len(set(augment.config.speed)) == 1 else 0.0,
         )
 
     def train_dataloader(self) -> DataLoader:

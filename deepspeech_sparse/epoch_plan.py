@@ -24,18 +24,24 @@ def fill_batches(durations: list[float], order: list[int], seconds: float) -> li
     return [*batches, batch] if batch else batches
 
 
-def plan_epoch(durations: list[float], *, seconds: float, seed: int, epoch: int, sorta_grad: bool) -> list[list[int]]:
+def plan_epoch(
+    durations: list[float], *, seconds: float, seed: int, epoch: int, sorta_grad: bool, blur: float = 0.0
+) -> list[list[int]]:
     """Batches of one training epoch: utterances of similar length together, batches in random order.
 
     With `sorta_grad` the first epoch runs from the shortest to the longest. In every other the batch with most padded
     seconds comes first, so a machine with too little memory fails at once and not after hours.
+
+    Args:
+        durations: seconds of the utterances in this epoch
+        blur: share by which they are made longer or shorter before they are sorted, so that an utterance meets other
+            neighbours in every epoch; costs padding
     """
     indices = range(len(durations))
     if sorta_grad and epoch == 0:
         return fill_batches(durations, sorted(indices, key=lambda i: (durations[i], i)), seconds)
     draw = random.Random(f"{seed} {epoch}")
-    # Lengths are blurred by 10 %, so an utterance meets other neighbours in every epoch at little padding.
-    blurred = [duration * draw.uniform(0.9, 1.1) for duration in durations]
+    blurred = [duration * draw.uniform(1 - blur, 1 + blur) for duration in durations]
     batches = fill_batches(durations, sorted(indices, key=lambda i: (blurred[i], i)), seconds)
     draw.shuffle(batches)
     largest = max(range(len(batches)), key=lambda b: len(batches[b]) * max(durations[i] for i in batches[b]))

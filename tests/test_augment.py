@@ -47,6 +47,7 @@ def test_speeds_are_drawn_from_the_range():
     fast = augment(speed=(0.5, 2.0))
     lengths = [len(fast(SPEECH, epoch=epoch, utterance="a")) for epoch in range(100)]
     assert 8000 <= min(lengths) < 9500 and 24_000 < max(lengths) <= 32_000
+    assert lengths == [round(16_000 / fast.speed(epoch, "a")) for epoch in range(100)], "known before it is heard"
 
 
 @pytest.mark.parametrize("decibels", [0.0, 10.0, 30.0])

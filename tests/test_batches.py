@@ -83,6 +83,27 @@ def test_several_manifests_train_as_one(tones, tmp_path):
         DataConfig((), tones["dev"])
 
 
+def test_batches_hold_their_seconds_once_speeds_have_changed(tones):
+    """Padding included, and other neighbours in every epoch."""
+    augment = Augment(AugmentConfig(speed=(0.5, 1.5)), 16_000, seed=0)
+    config = DataConfig(tones["train"], tones["dev"], batch_seconds=5)
+    data = SpeechData(config, Alphabet(), 16_000, augment=augment, epochs=3)
+    for epoch in range(3):
+        heard = Utterances(data.train_utterances, Alphabet(), 16_000, augment=augment, epoch=epoch)
+        batches = [heard.collate([heard[index] for index in batch]) for batch in data.plan(epoch)]
+        assert max(batch.samples.numel() for batch in batches) <= 5 * 16_000 + 16 * max(map(len, batches))
+        real, padded = (sum(int(size) for size in sizes) for sizes in zip(*map(sizes_of, batches)))
+        assert real > 0.85 * padded, "utterances of similar length stand together"
+    assert {frozenset(batch) for batch in data.plan(1)} != {frozenset(batch) for batch in data.plan(2)}
+    still = SpeechData(config, Alphabet(), 16_000, epochs=3)
+    assert {frozenset(batch) for batch in still.plan(1)} != {frozenset(batch) for batch in still.plan(2)}
+
+
+def sizes_of(batch) -> tuple[int, int]:
+    """Samples without and with padding."""
+    return batch.lengths.sum(), batch.samples.numel()
+
+
 def test_augmentation_touches_training_batches_only(tones):
     """The dev loader yields the audio as recorded even when the data module augments."""
     augment = Augment(AugmentConfig(gain=(6.0, 6.0)), 16_000, seed=0)
