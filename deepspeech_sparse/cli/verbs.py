@@ -337,6 +337,7 @@ def lm_build(
     units: Literal["words", "characters"] = "words",
     prune: list[int] | None = None,
     lexicon: Path | None = None,
+    priors: Path | None = None,
     alphabet: str = " 'abcdefghijklmnopqrstuvwxyz",
 ) -> None:
     """Build a language model from text by modified Kneser-Ney smoothing, as an ARPA file for beam search.
@@ -348,6 +349,7 @@ def lm_build(
         units: what is predicted: words for beam search with a lexicon, characters for beam search without
         prune: n-grams that occur so often or less are left out, a number for each order, e.g. [0, 0, 1]
         lexicon: also write the list of words that beam search may write
+        priors: also write how often each label of a network occurs, for --decoder.priors
         alphabet: symbols that the network writes; words with others stay out of the lexicon
     """
     from ..language_model import build_language_model
@@ -361,6 +363,7 @@ def lm_build(
             units=units,
             prune=prune or (),
             lexicon=lexicon,
+            priors=priors,
             alphabet=Alphabet(alphabet),
         )
     )
@@ -375,10 +378,11 @@ def lm_tune(
     recipe: Path | None = None,
     alphas: list[float] | None = None,
     betas: list[float] | None = None,
+    gammas: list[float] | None = None,
     engine: Literal["native", "torch"] = "native",
     threads: int | None = None,
 ) -> None:
-    """Find the weight of a language model (alpha) and of words (beta) on a dev set, and write them into a recipe.
+    """Find the weights of language model (alpha), words (beta), priors (gamma) on a dev set; write them into a recipe.
 
     Args:
         model: run folder, checkpoint or exported .safetensors file
@@ -388,6 +392,7 @@ def lm_tune(
         recipe: YAML file whose `decoder` section becomes the winner; without one it is printed
         alphas: tried first, e.g. [0, 0.5, 1]; then steps half as wide around the best
         betas: likewise
+        gammas: parts of the label priors, by default 0, 0.2, 0.4 and 0.6 with --decoder.priors, else 0 alone
         engine: native, the sparse engine, or torch with all zeros; both give the same texts
         threads: how many work at the same time, 1 to 1024; by default one per core, or what OMP_NUM_THREADS says
     """
@@ -405,6 +410,7 @@ def lm_tune(
         recipe=recipe,
         alphas=alphas or ALPHAS,
         betas=betas or BETAS,
+        gammas=gammas,
         engine=engine,
         threads=threads,
     )

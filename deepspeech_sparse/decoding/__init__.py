@@ -14,6 +14,7 @@ from ..text import Alphabet
 from .greedy import GreedyDecoder, greedy
 from .hypothesis import Hypothesis
 from .kenlm import refuse_without_flashlight
+from .priors import WithoutPriors, read_priors
 
 __all__ = ["Decoder", "GreedyDecoder", "Hypothesis", "decoder_of", "greedy"]
 
@@ -33,8 +34,15 @@ def decoder_of(config: DecoderConfig, alphabet: Alphabet) -> Decoder:
             decoder does not know
     """
     if config.kind == "greedy":
-        refuse_options(config, "lm", "lexicon", "hot_words")
+        refuse_options(config, "lm", "lexicon", "hot_words", "priors")
         return GreedyDecoder(alphabet)
+    priors = None if config.priors is None else read_priors(config.priors, alphabet)
+    decoder = beam_search(config, alphabet)
+    return WithoutPriors(decoder, priors, config.gamma) if config.gamma else decoder
+
+
+def beam_search(config: DecoderConfig, alphabet: Alphabet) -> Decoder:
+    """The search that a config means, of whichever package."""
     if config.kind == "ctcdecode":
         refuse_options(config, "lexicon", "hot_words")
         from .ctcdecode import CtcdecodeDecoder

@@ -12,6 +12,7 @@ from ..text import Alphabet
 from .arpa import write_arpa
 from .counts import count
 from .kneser_ney import smooth
+from .labels import LabelCounts
 from .lexicon import write_lexicon
 from .sentences import Units, read_sentences, units_of
 
@@ -39,6 +40,7 @@ def build_language_model(
     units: Units = "words",
     prune: Sequence[int] = (),
     lexicon: Path | None = None,
+    priors: Path | None = None,
     alphabet: Alphabet = Alphabet(),
 ) -> LanguageModelSummary:
     """Count, smooth and write, see `kneser_ney.py`.
@@ -50,6 +52,7 @@ def build_language_model(
         units: what is predicted: words for a decoder with a lexicon, characters for one without
         prune: see `smooth`
         lexicon: also write the words, as far as `alphabet` can write them, with their spelling
+        priors: also write how often each label occurs, see `labels.py`
 
     Raises:
         InputError: texts that cannot be read or are empty, options out of range, files that cannot be written
@@ -57,16 +60,19 @@ def build_language_model(
     if units == "characters" and lexicon is not None:
         raise InputError("lm: a lexicon goes with a model of words; leave one of the two out")
     texts = [Path(text) for text in texts]
-    places = [Path(path).resolve() for path in (*texts, out, lexicon) if path is not None]
+    places = [Path(path).resolve() for path in (*texts, out, lexicon, priors) if path is not None]
     twice = next((path for path in places if places.count(path) > 1), None)
     if twice is not None:
-        raise InputError(f"lm: {twice} is given twice; texts, model and lexicon are different files")
-    for path in (out, lexicon):
+        raise InputError(f"lm: {twice} is given twice; texts, model, lexicon and priors are different files")
+    for path in (out, lexicon, priors):
         if path is not None:
             refuse_unwritable(path)
-    counts = count((units_of(sentence, units) for sentence in read_sentences(texts)), order)
+    labels = LabelCounts()
+    counts = count((units_of(sentence, units) for sentence in labels.through(read_sentences(texts))), order)
     smoothed = smooth(counts, prune)
     write_arpa(out, counts, smoothed)
     words = None if lexicon is None else write_lexicon(lexicon, counts.vocabulary[3:], alphabet)
+    if priors is not None:
+        labels.write(priors)
     kept = tuple(int(level.kept.sum()) for level in smoothed)
     return LanguageModelSummary(counts.sentences, counts.units, kept, words)

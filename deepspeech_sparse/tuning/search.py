@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -27,6 +28,7 @@ from .scores import fingerprint, saved_scores
 
 ALPHAS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 BETAS = (-2.0, 0.0, 2.0, 4.0, 6.0)
+GAMMAS = (0.0, 0.2, 0.4, 0.6)  # where there are priors
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,12 @@ class Trial:
     beta: float
     wer: float
     cer: float
+    gamma: float = 0.0
 
     @property
-    def rank(self) -> tuple[float, float, float, float]:
+    def rank(self) -> tuple[float, ...]:
         """The smallest wins: fewest word errors, then character errors, then the weakest language model."""
-        return self.wer, self.cer, self.alpha, abs(self.beta)
+        return self.wer, self.cer, self.alpha, abs(self.beta), abs(self.gamma)
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,9 @@ class Tuning:
     decoder: DecoderConfig
 
     def print(self, console: Console) -> None:
-        """The surface as a table, the winner marked."""
-        rates = {(trial.alpha, trial.beta): trial.wer for trial in self.trials}
+        """The surface of the best gamma as a table, the winner marked, and the best of each gamma."""
+        surface = [trial for trial in self.trials if trial.gamma == self.best.gamma]
+        rates = {(trial.alpha, trial.beta): trial.wer for trial in surface}
         alphas, betas = (sorted({pair[axis] for pair in rates}) for axis in (0, 1))
         table = Table(title=f"WER in % on {self.manifest}, alpha to the right, beta down", title_justify="left")
         table.add_column("", justify="right")
@@ -68,9 +72,15 @@ class Tuning:
             shown = ["" if rate is None else f"{mark}{100 * rate:.2f}" for mark, rate in zip(marks, cells)]
             table.add_row(f"{beta:g}", *shown)
         console.print(table)
+        gammas = sorted({trial.gamma for trial in self.trials})
+        if len(gammas) > 1:
+            least = {gamma: min(trial.wer for trial in self.trials if trial.gamma == gamma) for gamma in gammas}
+            said = ", ".join(f"{gamma:g} {wer:.2%}" for gamma, wer in least.items())
+            console.print(f"table of gamma {self.best.gamma:g}; the best WER of each gamma: {said}", highlight=False)
+        best, gamma = self.best, f", gamma {self.best.gamma:g}" if len(gammas) > 1 or any(gammas) else ""
         console.print(
-            f"best: alpha {self.best.alpha:g}, beta {self.best.beta:g}: WER {self.best.wer:.2%}, "
-            f"CER {self.best.cer:.2%}; greedy {self.greedy.wer:.2%}, {self.greedy.cer:.2%}",
+            f"best: alpha {best.alpha:g}, beta {best.beta:g}{gamma}: WER {best.wer:.2%}, "
+            f"CER {best.cer:.2%}; greedy {self.greedy.wer:.2%}, {self.greedy.cer:.2%}",
             highlight=False,
         )
 
@@ -84,19 +94,21 @@ def tune(
     recipe: Path | None = None,
     alphas: Sequence[float] = ALPHAS,
     betas: Sequence[float] = BETAS,
+    gammas: Sequence[float] | None = None,
     engine: Engine = "native",
     threads: int | None = None,
 ) -> Tuning:
-    """Find alpha and beta on a manifest, which should not be the one that results are reported on.
+    """Find alpha, beta and gamma on a manifest, which should not be the one that results are reported on.
 
     The network runs once; its log-probabilities and every finished search are kept in `out`, so that an interrupted
     tuning, or one with more pairs, does nothing twice.
 
     Args:
-        decoder: with a language model; its alpha and beta do not matter, greedy stands for beam
+        decoder: with a language model; its alpha, beta and gamma do not matter, greedy stands for beam
         out: folder for log-probabilities, tune.csv, tuning.svg and tuning.png
         recipe: YAML file whose `decoder` section becomes the winner
         alphas, betas: the coarse grid
+        gammas: of each of these a grid of its own; by default some where the decoder has priors, else 0 alone
         engine, threads: see `Recognizer`
 
     Raises:
@@ -106,6 +118,9 @@ def tune(
         raise InputError("lm tune: there is no language model to tune; give --decoder.lm, e.g. one of `lm build`")
     if not alphas or not betas or min(alphas) < 0:
         raise InputError(f"lm tune: alphas {list(alphas)}, betas {list(betas)}: one or more each, alphas 0 or more")
+    gammas = gammas or (GAMMAS if decoder.priors is not None else (0.0,))
+    if any(gammas) and decoder.priors is None:
+        raise InputError(f"lm tune: gammas {list(gammas)} weigh priors, and there are none; give --decoder.priors")
     if decoder.kind == "greedy":
         decoder = replace(decoder, kind="beam")
     for path in (out / "tune.csv", *([recipe] if recipe else [])):
@@ -117,18 +132,21 @@ def tune(
     decoder_of(decoder, recognizer.alphabet)  # what is wrong with it is found before the network runs
     scores = saved_scores(recognizer, model, utterances, manifest, out)
 
-    def search(alpha: float, beta: float) -> Trial:
-        config = replace(decoder, alpha=alpha, beta=beta)
+    def search(gamma: float, alpha: float, beta: float) -> Trial:
+        config = replace(decoder, alpha=alpha, beta=beta, gamma=gamma)
         return trial_of(decoder_of(config, recognizer.alphabet), scores, utterances, alpha, beta)
 
     greedy = trial_of(decoder_of(DecoderConfig(), recognizer.alphabet), scores, utterances, 0.0, 0.0)
-    files = [path for path in (decoder.lm, decoder.lexicon) if path is not None]
-    same = replace(decoder, alpha=0.0, beta=0.0, lm=None, lexicon=None)
+    files = [path for path in (decoder.lm, decoder.lexicon, decoder.priors) if path is not None]
+    same = replace(decoder, alpha=0.0, beta=0.0, gamma=0.0, lm=None, lexicon=None, priors=None)
     key = f"{fingerprint(model, manifest, *files)} {same}"
-    trials = search_grid(search, alphas, betas, out / "tune.csv", key)
+    trials = []
+    for gamma in sorted({float(gamma) for gamma in gammas}):
+        found = search_grid(partial(search, gamma), alphas, betas, out / "tune.csv", f"{key} {gamma:g}")
+        trials += [replace(trial, gamma=gamma) for trial in found]
     best = min(trials, key=lambda trial: trial.rank)
-    tuned = replace(decoder, alpha=best.alpha, beta=best.beta)
-    drawn = surface_picture(trials, best)
+    tuned = replace(decoder, alpha=best.alpha, beta=best.beta, gamma=best.gamma)
+    drawn = surface_picture([trial for trial in trials if trial.gamma == best.gamma], best)
     write_whole(out / "tuning.svg", drawn.svg)
     write_whole(out / "tuning.png", drawn.png)
     if recipe is not None:
