@@ -59,8 +59,11 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such checkpoint") from error
     except Exception as error:  # torch raises many kinds for a file that is not its own
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: not a readable checkpoint ({reason}); it may be truncated or foreign") from error
+        reason = str(error).splitlines()[0].partition(". ")[0]  # what follows is advice to load pickles from strangers
+        raise InputError(
+            f"{path}: not a readable checkpoint ({reason}); it may be truncated or foreign. Give a run folder, a .ckpt "
+            "file of one, or a .safetensors model file"
+        ) from error
     version = checkpoint.get("format") if isinstance(checkpoint, dict) else None
     if version != CHECKPOINT_FORMAT:
         raise InputError(
