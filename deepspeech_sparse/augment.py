@@ -107,8 +107,7 @@ def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
 def coloured_noise(length: int, exponent: float, rng: np.random.Generator) -> np.ndarray:
     """Noise whose power falls as frequency ** -exponent: 0 white, 1 pink, 2 brown."""
     points = 1 << (length - 1).bit_length()  # transforms of prime lengths would take most of the loading time
-    # Drawn as a spectrum: that of white noise is noise itself.
-    spectrum = rng.standard_normal((points // 2 + 1, 2), dtype=np.float32).view(np.complex64)[:, 0]
+    spectrum = np.fft.rfft(rng.standard_normal(points, dtype=np.float32))
     frequencies = np.maximum(np.arange(len(spectrum), dtype=np.float32), 1)
     return np.fft.irfft(spectrum * frequencies ** (-exponent / 2), n=points)[:length].astype(np.float32)
 
