@@ -105,7 +105,10 @@ def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
 
 
 def coloured_noise(length: int, exponent: float, rng: np.random.Generator) -> np.ndarray:
-    """Noise whose power falls as frequency ** -exponent: 0 white, 1 pink, 2 brown."""
+    """Noise whose power falls as frequency ** -exponent: 0 white, 1 pink, 2 brown.
+
+    Synthesised corpora are made with it: if it drew other numbers, or more of them, they would be other corpora.
+    """
     points = 1 << (length - 1).bit_length()  # transforms of prime lengths would take most of the loading time
     spectrum = np.fft.rfft(rng.standard_normal(points, dtype=np.float32))
     frequencies = np.maximum(np.arange(len(spectrum), dtype=np.float32), 1)

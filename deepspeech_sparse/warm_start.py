@@ -57,6 +57,11 @@ class KeepZeros(L.Callback):
         zeros = [(parameter, parameter.detach() == 0) for parameter in matrices]
         self.zeros = [(parameter, mask) for parameter, mask in zeros if mask.any()]
 
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs, batch, batch_idx) -> None:
+        if self.zeros:  # their share in the matrices that have any, as pruning tells it
+            share = sum(int(mask.sum()) for _, mask in self.zeros) / sum(mask.numel() for _, mask in self.zeros)
+            pl_module.log("sparsity", share, on_step=True, on_epoch=False)
+
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer) -> None:
         for parameter, mask in self.zeros:
             if parameter.grad is not None:

@@ -50,6 +50,14 @@ def test_speeds_are_drawn_from_the_range():
     assert lengths == [round(16_000 / fast.speed(epoch, "a")) for epoch in range(100)], "known before it is heard"
 
 
+def test_noise_draws_what_it_always_drew():
+    """Or `data prepare digits` would make other strings than those that figures are published of."""
+    rng = np.random.default_rng(0)
+    noise = coloured_noise(1000, 1.0, rng)
+    assert noise[:3] == pytest.approx([0.07956766, -0.07527363, -0.04888225], abs=1e-6)
+    assert rng.random() == pytest.approx(0.32414637580737604, abs=1e-12)
+
+
 @pytest.mark.parametrize("decibels", [0.0, 10.0, 30.0])
 def test_noise_has_the_ratio_it_says(decibels):
     noisy = add_noise(SPEECH, coloured_noise(16_000, 1.0, np.random.default_rng(3)), decibels)

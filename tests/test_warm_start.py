@@ -77,6 +77,8 @@ def test_zeros_of_a_sparse_model_stay_and_all_other_weights_learn(optimizer, spa
     assert zeros > 300
     assert torch.equal(last(tmp_path)["front_end.mean"], last(trained)["front_end.mean"]), "statistics stay"
     assert info(tmp_path).recurrent.sparsity == pytest.approx(0.8, abs=0.01)
+    told = [float(line.split(",")[7]) for line in (tmp_path / "metrics.csv").read_text().splitlines()[1:]]
+    assert told == pytest.approx([0.8, 0.8], abs=0.01), "as while it was pruned"
 
 
 def test_with_pruning_of_its_own_a_model_is_pruned_further(sparse, trained, tmp_path):
