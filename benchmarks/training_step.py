@@ -22,7 +22,7 @@ from deepspeech_sparse.gradients.layers import TorchLayer
 from deepspeech_sparse.machine import processor
 from deepspeech_sparse.model import network_of
 from deepspeech_sparse.text import Alphabet
-from deepspeech_sparse.training import OptimizerConfig, ctc_loss
+from deepspeech_sparse.training import ctc_loss
 
 PARTS = ("forward", "loss", "backward", "optimizer")
 SECONDS = 3.0  # of an utterance, as AN4's
@@ -57,7 +57,7 @@ def main() -> None:
         times.append(time.perf_counter())
         loss.backward()
         times.append(time.perf_counter())
-        torch.nn.utils.clip_grad_norm_(network.parameters(), OptimizerConfig().clip)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.optimizer.clip)
         optimizer.step()
         optimizer.zero_grad()
         times.append(time.perf_counter())

@@ -163,8 +163,9 @@ class SpeechData(L.LightningDataModule):
         kept, dropped = [], []
         for utterance in self.train_utterances:
             (kept if trainable(utterance) else dropped).append(utterance)
-        self.train_utterances = kept
-        self.count_steps()
+        if dropped:
+            self.train_utterances = kept
+            self.count_steps()
         return dropped
 
     def count_steps(self) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .config import RunConfig
 from .errors import InputError
 from .models import any_model
-from .runs import fresh, quiet_lightning, speech_recognition, trainer_of, training_sample
+from .runs import fit_front_end, fresh, quiet_lightning, speech_recognition, trainer_of
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,7 @@ def matrices(module: nn.Module) -> dict[str, Tensor]:
 def warmed_up(config: RunConfig, steps: int) -> nn.Module:
     """The module of a recipe after some steps of its training, without pruning."""
     data, module = fresh(config)
-    if config.features.normalise == "global" and config.init_from is None:
-        module.front_end.fit(training_sample(data))
+    fit_front_end(config, data, module)
     quiet_lightning()
     trainer_of(config, max_steps=steps, logger=False, limit_val_batches=0).fit(module, data)
     return module.cpu()

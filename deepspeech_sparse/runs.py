@@ -48,8 +48,8 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
     checkpoint = checkpoint_to_resume(config, out, resume)
     # A checkpoint brings weights and statistics along: what the training once started from may be gone.
     data, module = fresh(config if checkpoint is None else replace(config, init_from=None))
-    if config.features.normalise == "global" and checkpoint is None and config.init_from is None:
-        module.front_end.fit(training_sample(data))
+    if checkpoint is None:
+        fit_front_end(config, data, module)
     plain = config_to_dict(config)
     monitor = Monitor(out / "metrics.csv", data.total_steps, METRICS if config.gradients is not None else ())
     checkpoints = Checkpoints(out / "checkpoints", plain, config.checkpoint_every)
@@ -119,6 +119,12 @@ def gradual_pruning(config: PruningConfig, data: SpeechData) -> GradualPruning:
     return GradualPruning(
         config, total_steps=data.total_steps, steps_per_epoch=data.steps_of_epoch[0], load_dense=dense_module
     )
+
+
+def fit_front_end(config: RunConfig, data: SpeechData, module: SpeechRecognition) -> None:
+    """Measure what `normalise: global` needs, unless the model that the run starts from has brought it."""
+    if config.features.normalise == "global" and config.init_from is None:
+        module.front_end.fit(training_sample(data))
 
 
 def training_sample(data: SpeechData, count: int = 1000) -> Iterator[torch.Tensor]:

@@ -11,6 +11,8 @@ APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u0060\u00b4", "'")
 
 SPACE_MARK = "|"  # the space in language models of characters: a real one divides the columns of ARPA files
 
+BLANK_NAME, SPACE_NAME = "<blank>", "<space>"  # of two labels in files that list labels
+
 
 @dataclass(frozen=True)
 class Alphabet:

@@ -13,7 +13,7 @@ from torch import Tensor
 from .errors import InputError
 from .model_config import ModelConfig
 from .model_file import Model
-from .pruning.pruner import zero_
+from .pruning.pruner import sparsity, zero_
 from .settings import config_to_dict, differences
 from .training import SpeechRecognition
 
@@ -51,16 +51,16 @@ class KeepZeros(L.Callback):
 
     def __init__(self) -> None:
         self.zeros: list[tuple[Tensor, Tensor]] = []  # parameter, True where it is zero
+        self.share = 0.0  # of zeros in these, as pruning tells it
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         matrices = [parameter for parameter in pl_module.parameters() if parameter.dim() > 1]
         zeros = [(parameter, parameter.detach() == 0) for parameter in matrices]
         self.zeros = [(parameter, mask) for parameter, mask in zeros if mask.any()]
+        self.share = sparsity(parameter for parameter, _ in self.zeros)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs, batch, batch_idx) -> None:
-        if self.zeros:  # their share in the matrices that have any, as pruning tells it
-            share = sum(int(mask.sum()) for _, mask in self.zeros) / sum(mask.numel() for _, mask in self.zeros)
-            pl_module.log("sparsity", share, on_step=True, on_epoch=False)
+        pl_module.log("sparsity", self.share, on_step=True, on_epoch=False)
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer) -> None:
         for parameter, mask in self.zeros:

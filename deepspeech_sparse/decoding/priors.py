@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..text import Alphabet
+from ..text import BLANK_NAME, SPACE_NAME, Alphabet
 from .hypothesis import Hypothesis
 
 if TYPE_CHECKING:
     from . import Decoder
 
-BLANK, SPACE = "<blank>", "<space>"
 REMEDY = "`lm build --priors` writes such a file"
 
 
@@ -56,10 +55,12 @@ def read_priors(path: Path, alphabet: Alphabet) -> Tensor:
     counts: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         label, _, count = line.partition("\t")
-        if not (label in (BLANK, SPACE) or len(label) == 1) or not count.isascii() or not count.isdigit():
+        if not (label in (BLANK_NAME, SPACE_NAME) or len(label) == 1) or not count.isascii() or not count.isdigit():
             raise InputError(f"{path}, line {number}: {line[:60]!r} is no label, tab and count; {REMEDY}")
-        counts[" " if label == SPACE else label] = int(count)
-    if BLANK not in counts or not set(alphabet.symbols) & set(counts):
-        raise InputError(f"{path}: has no {BLANK}, or no label that the model writes; {REMEDY}")
-    shares = torch.tensor([max(1, counts.get(label, 0)) for label in (BLANK, *alphabet.symbols)], dtype=torch.float64)
+        counts[" " if label == SPACE_NAME else label] = int(count)
+    if BLANK_NAME not in counts or not set(alphabet.symbols) & set(counts):
+        raise InputError(f"{path}: has no {BLANK_NAME}, or no label that the model writes; {REMEDY}")
+    shares = torch.tensor(
+        [max(1, counts.get(label, 0)) for label in (BLANK_NAME, *alphabet.symbols)], dtype=torch.float64
+    )
     return (shares / shares.sum()).log().float()

@@ -22,13 +22,12 @@ from torchaudio.models.decoder import CTCDecoder
 
 from ..decoder_config import DecoderConfig
 from ..errors import InputError
-from ..text import SPACE_MARK, Alphabet
+from ..text import BLANK_NAME, SPACE_MARK, Alphabet
 from .hot_words import HotWords, written_phrases
 from .kenlm import LOG10, dictionary, load_kenlm
 from .language import FavouringLanguageModel
 from .lexicon import read_lexicon
 
-BLANK = "<blank>"
 UNKNOWN = "<unk>"
 IMPOSSIBLE = -1e5  # stands for minus infinity, which flashlight cannot add
 LETTERS = 5  # of a word, about: without a lexicon each has that share of the boost
@@ -75,14 +74,14 @@ class LexiconSearch:
             config.beam_width,
             {word: [[*spelling, " "] for spelling in spellings] for word, spellings in lexicon.items()},
             dictionary([*self.words, UNKNOWN]),
-            dictionary([BLANK, *alphabet.symbols]),
+            dictionary([BLANK_NAME, *alphabet.symbols]),
             inner,
             LexiconDecoderOptions(
                 **options_of(config, alphabet, self.hot_words, weight),
                 word_score=config.beta,
                 unk_score=float("-inf"),
             ),
-            BLANK,
+            BLANK_NAME,
             " ",
             UNKNOWN,
         )
@@ -120,7 +119,7 @@ class FreeSearch:
         self.space = alphabet.symbols.index(" ") + 1 if " " in alphabet.symbols else None
         characters = [SPACE_MARK if symbol == " " else symbol for symbol in alphabet.symbols]
         # Label 0, the blank, is never scored; it stands first so that labels are the numbers of characters.
-        self.lm = None if config.lm is None else load_kenlm(config.lm, [BLANK, *characters], "the alphabet")
+        self.lm = None if config.lm is None else load_kenlm(config.lm, [BLANK_NAME, *characters], "the alphabet")
         edge = [] if self.space is None else [self.space]
         self.hot_words = HotWords(
             [[*edge, *alphabet.encode(phrase), *edge] for phrase in phrases],
@@ -140,13 +139,13 @@ class FreeSearch:
             config.beam_width,
             None,
             None,
-            dictionary([BLANK, *alphabet.symbols]),
+            dictionary([BLANK_NAME, *alphabet.symbols]),
             inner,
             LexiconFreeDecoderOptions(
                 **options_of(config, alphabet, self.hot_words, weight),
             ),
-            BLANK,
-            BLANK,  # flashlight takes this for a text's beginning; a space there would be lost
+            BLANK_NAME,
+            BLANK_NAME,  # flashlight takes this for a text's beginning; a space there would be lost
             UNKNOWN,
         )
 

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..files import write_whole
-
-BLANK, SPACE = "<blank>", "<space>"
+from ..text import BLANK_NAME, SPACE_NAME
 
 
 class LabelCounts:
@@ -27,11 +26,11 @@ class LabelCounts:
         """The same sentences, counted."""
         for sentence in sentences:
             self.counts.update(sentence)
-            self.counts[BLANK] += len(sentence) + 1
+            self.counts[BLANK_NAME] += len(sentence) + 1
             yield sentence
 
     def write(self, path: Path) -> None:
         """Raises InputError where it cannot."""
-        counts = {SPACE if label == " " else label: count for label, count in self.counts.items()}
+        counts = {SPACE_NAME if label == " " else label: count for label, count in self.counts.items()}
         lines = [f"{label}\t{count}\n" for label, count in sorted(counts.items())]
         write_whole(path, "".join(lines).encode())

@@ -57,10 +57,14 @@ class Tuning:
     best: Trial
     decoder: DecoderConfig
 
+    @property
+    def surface(self) -> list[Trial]:
+        """The pairs tried with the best gamma."""
+        return [trial for trial in self.trials if trial.gamma == self.best.gamma]
+
     def print(self, console: Console) -> None:
         """The surface of the best gamma as a table, the winner marked, and the best of each gamma."""
-        surface = [trial for trial in self.trials if trial.gamma == self.best.gamma]
-        rates = {(trial.alpha, trial.beta): trial.wer for trial in surface}
+        rates = {(trial.alpha, trial.beta): trial.wer for trial in self.surface}
         alphas, betas = (sorted({pair[axis] for pair in rates}) for axis in (0, 1))
         table = Table(title=f"WER in % on {self.manifest}, alpha to the right, beta down", title_justify="left")
         table.add_column("", justify="right")
@@ -146,13 +150,14 @@ def tune(
         trials += [replace(trial, gamma=gamma) for trial in found]
     best = min(trials, key=lambda trial: trial.rank)
     tuned = replace(decoder, alpha=best.alpha, beta=best.beta, gamma=best.gamma)
-    drawn = surface_picture([trial for trial in trials if trial.gamma == best.gamma], best)
+    tuning = Tuning(str(manifest), greedy, tuple(trials), best, tuned)
+    drawn = surface_picture(tuning.surface, best)
     write_whole(out / "tuning.svg", drawn.svg)
     write_whole(out / "tuning.png", drawn.png)
     if recipe is not None:
         comment = f"found by `lm tune` on {manifest}: WER {best.wer:.2%}, greedy {greedy.wer:.2%}"
         write_section(recipe, decoder_section(tuned, comment))
-    return Tuning(str(manifest), greedy, tuple(trials), best, tuned)
+    return tuning
 
 
 def trial_of(
