@@ -41,13 +41,11 @@ def run_model(source: str | Path) -> Model:
     """The model in a run folder or checkpoint, with where it stands in its training as provenance."""
     # Here and not above: they bring Lightning, which a model file needs not wait for.
     from .callbacks import load_checkpoint
-    from .config import config_of
     from .runs import run_checkpoint, trained_module
 
     path = run_checkpoint(Path(source))
     checkpoint = load_checkpoint(path)
-    module = trained_module(checkpoint, path)
-    config = config_of(checkpoint["config"], path)
+    module, config = trained_module(checkpoint, path)
     best_wer = checkpoint.get("callbacks", {}).get("Checkpoints", {}).get("best_wer", math.inf)
     provenance = {
         "deepspeech_sparse": __version__,

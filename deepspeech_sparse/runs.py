@@ -207,9 +207,8 @@ def trained_model(source: Path) -> Model:
     if source.suffix == ".safetensors":
         return load_model(source)
     path = run_checkpoint(source)
-    checkpoint = load_checkpoint(path)
-    module = trained_module(checkpoint, path)
-    return Model(module.front_end, module.network, config_of(checkpoint["config"], path).model, {})
+    module, config = trained_module(load_checkpoint(path), path)
+    return Model(module.front_end, module.network, config.model, {})
 
 
 def dense_module(source: Path) -> torch.nn.Module:
@@ -236,11 +235,11 @@ def load_run(source: str | Path) -> SpeechRecognition:
         InputError: missing, unreadable or of another format
     """
     path = run_checkpoint(Path(source))
-    return trained_module(load_checkpoint(path), path)
+    return trained_module(load_checkpoint(path), path)[0]
 
 
-def trained_module(checkpoint: dict, path: Path) -> SpeechRecognition:
-    """The module in a checkpoint that was read from `path`, in eval mode.
+def trained_module(checkpoint: dict, path: Path) -> tuple[SpeechRecognition, RunConfig]:
+    """The module in a checkpoint that was read from `path`, in eval mode, and the config of its run.
 
     Raises:
         InputError: weights that do not fit its config
@@ -251,7 +250,7 @@ def trained_module(checkpoint: dict, path: Path) -> SpeechRecognition:
         module.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
         raise InputError(f"{path}: weights do not fit the config stored beside them: {error}") from error
-    return module.eval()
+    return module.eval(), config
 
 
 def run_config(out: str | Path) -> RunConfig:
