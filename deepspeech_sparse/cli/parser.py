@@ -14,7 +14,7 @@ from ..decoder_config import DecoderConfig
 from ..errors import InputError
 from ..settings import add_flags, config_from_dict, overlaid, parse_yaml, read_yaml, refuse_unknown_keys
 from .errors import UsageError
-from .verbs import VERBS
+from .verbs import SHARED, VERBS
 
 PROGRAM = "deepspeech-sparse"
 
@@ -31,7 +31,7 @@ def verb_parser(
     """
     function = VERBS[verb]
     docstring = parse_docstring(function.__doc__)
-    helps = {item.arg_name: item.description for item in docstring.params}
+    helps = {**SHARED, **{item.arg_name: item.description for item in docstring.params}}
     parser = ArgumentParser(prog=f"{PROGRAM} {verb}", description=docstring.short_description, exit_on_error=False)
     positional = [
         parameter
@@ -69,6 +69,7 @@ def verb_parser(
             parser.add_argument("--decoder", type=DecoderConfig, default=DecoderConfig(), help=helps["decoder"])
     parser.add_function_arguments(function, as_group=False, skip=skip)
     for action in list(parser._actions):  # a verb's own flags are spelled --warm-up; --warm_up is understood too
+        action.help = action.help or SHARED.get(action.dest)  # jsonargparse has read the docstring alone
         if action.dest in inspect.signature(function).parameters and "_" in action.dest:
             action.option_strings = [f"--{action.dest.replace('_', '-')}", *action.option_strings]
             parser._option_string_actions[action.option_strings[0]] = action

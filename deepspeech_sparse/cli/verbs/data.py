@@ -1,0 +1,57 @@
+"""Corpora: turned into manifests, looked through."""
+
+from pathlib import Path
+from typing import Literal
+
+
+def data_prepare(
+    corpus: Literal["an4", "librispeech", "fsdd", "digits", "spoken", "folder"],
+    *,
+    out: Path | None = None,
+    archive: Path | None = None,
+    subsets: list[str] | None = None,
+    table: Path | None = None,
+) -> None:
+    """Turn a speech corpus into manifests train.jsonl, dev.jsonl and test.jsonl.
+
+    Args:
+        corpus: an4, librispeech, fsdd, digits (strings of those of fsdd), spoken (synthesised, needs the extra `demo`),
+            or folder for your own recordings
+        out: folder for manifests and audio, by default data/CORPUS
+        archive: tar, zip or folder of the corpus; without it the corpus is downloaded where it has a public address.
+            For `folder`: a folder of audio with one CSV, TSV or JSONL table of audio paths and texts
+        subsets: librispeech only: [train-clean-100, dev-clean, ...]; by default all that the archive holds
+        table: folder only: the table, if it does not lie at the top of the folder
+    """
+    from ...corpora.prepare import prepare
+
+    for split, manifest in prepare(corpus, out=out, archive=archive, subsets=subsets, table=table).items():
+        print(f"{split}: {manifest}")
+
+
+def data_check(manifest: Path, *, config: Path | None = None) -> int:
+    """Look for everything in a manifest that would spoil a training; exit code 1 if training would fail.
+
+    Args:
+        config: a recipe; its alphabet and frame strides then decide which utterances are too short for their text, and
+            audio is decoded at its sample rate
+    """
+    from rich.console import Console
+
+    from ...corpora.check import check_manifest
+    from ...text import Alphabet
+
+    options = {"alphabet": Alphabet()}
+    if config is not None:
+        from ...config import load_config
+        from ...runs import speech_recognition
+
+        run = load_config(config)
+        options = {
+            "alphabet": Alphabet(run.alphabet),
+            "frames": speech_recognition(run).output_frames,
+            "sample_rate": run.features.sample_rate,
+        }
+    report = check_manifest(manifest, **options)
+    report.print(Console())
+    return 1 if report.fatal else 0
