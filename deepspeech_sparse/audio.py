@@ -23,6 +23,7 @@ import soundfile
 import soxr
 
 from .errors import InputError
+from .text import counted
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +93,7 @@ def tell_conversion(name: str, sample_rate: int, channels: int, wanted: int) -> 
     """Say what becomes of a recording; once for all that are alike, a corpus has thousands."""
     if (sample_rate, channels, wanted) not in told:
         told.add((sample_rate, channels, wanted))
-        plural = "s" * (channels > 1)
-        log.info("%s: %d Hz, %d channel%s -> %d Hz mono (said once)", name, sample_rate, channels, plural, wanted)
+        log.info("%s: %d Hz, %s -> %d Hz mono (said once)", name, sample_rate, counted(channels, "channel"), wanted)
 
 
 told: set[tuple[int, int, int]] = set()  # by `tell_conversion` in this process

@@ -261,7 +261,6 @@ def run_config(out: str | Path) -> RunConfig:
 def quiet_lightning() -> None:
     """Silence Lightning's tips that do not apply here; its warnings about real trouble stay."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("deepspeech_sparse.audio").setLevel(logging.WARNING)  # else every file says so in every epoch
     # "not resumable": ours is, see `EpochPlan`; a resumed run equals an unbroken one to the bit.
     for tip in ("does not have many workers", "srun", "not.*stateful", "not resumable", "LeafSpec", "litlogger"):
         warnings.filterwarnings("ignore", f".*{tip}.*")

@@ -14,6 +14,11 @@ SPACE_MARK = "|"  # the space in language models of characters: a real one divid
 BLANK_NAME, SPACE_NAME = "<blank>", "<space>"  # of two labels in files that list labels
 
 
+def counted(number: int, noun: str) -> str:
+    """1 speaker, 2 speakers."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 @dataclass(frozen=True)
 class Alphabet:
     """Symbols that a network writes. Label 0 is the CTC blank, symbol i has label i + 1.

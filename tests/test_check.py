@@ -150,7 +150,7 @@ def printed(report) -> str:
 
 
 def test_the_report_prints_names_and_how_many_more(make):
-    assert "1 utterances of 1 speakers" in printed(make()) and "no problems" in printed(make())
+    assert "1 utterance of 1 speaker," in printed(make()) and "no problems" in printed(make())
     utterances = [Utterance(f"[u{n}]", make.folder / "good.flac", 1.0, "ö") for n in range(SHOWN + 3)]
     write_manifest(make.folder / "m.jsonl", utterances)
     text = printed(check_manifest(make.folder / "m.jsonl", alphabet=Alphabet()))

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from kernels import KERNELS, needs_kernels
 from torch import nn
 
 from deepspeech_sparse.engine import SparseMatrix, SparseNetwork
@@ -12,10 +13,7 @@ from deepspeech_sparse.engine.recurrent import Direction, Recurrence, step_by_st
 from deepspeech_sparse.engine.sequences import Packing
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig, network_of
 from deepspeech_sparse.model.masking import frame_mask
-from deepspeech_sparse.runtime import native
 
-KERNELS = native()
-needs_kernels = pytest.mark.skipif(KERNELS is None, reason="installed without native kernels, or torch is forced")
 BINS, LABELS = 9, 7
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernels import KERNELS, needs_kernels
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
@@ -14,10 +15,7 @@ from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.gradients import EXACT, GRU, LSTM, RNN, Rounding, Seen, native_direction
 from deepspeech_sparse.gradients.function import Recurrence, Way
 from deepspeech_sparse.gradients.native_direction import skipping_outer, skipping_product
-from deepspeech_sparse.runtime import native
 
-KERNELS = native()
-needs_kernels = pytest.mark.skipif(KERNELS is None, reason="installed without native kernels, or torch is forced")
 PATHS = KERNELS.paths() if KERNELS else []
 LAYERS = {"lstm": (LSTM, nn.LSTM, {}), "gru": (GRU, nn.GRU, {}), "rnn": (RNN, nn.RNN, {})}
 LAYERS["relu_rnn"] = (RNN, nn.RNN, {"nonlinearity": "relu"})

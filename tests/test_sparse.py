@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernels import KERNELS, needs_kernels
 from torch import Tensor
 
 from deepspeech_sparse.engine import SparseMatrix, runtime
@@ -25,9 +26,7 @@ from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.runtime import VARIABLE, choice, extension, native
 
 ALL_BLOCKS = (*BLOCKS, None)
-KERNELS = native()
 PATHS = ("torch", *(KERNELS.paths() if KERNELS else ()))
-needs_kernels = pytest.mark.skipif(KERNELS is None, reason="installed without native kernels, or torch is forced")
 module = sys.modules["deepspeech_sparse.runtime"]  # whose name the function hides
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernels import KERNELS, needs_kernels
 from torch import Tensor
 
 import deepspeech_sparse.engine.convolution
@@ -16,12 +17,9 @@ from deepspeech_sparse.engine import SparseConvolution
 from deepspeech_sparse.engine.convolution import MEASURED_FRAMES
 from deepspeech_sparse.model.config import ConvolutionConfig
 from deepspeech_sparse.model.convolution import MaskedConvolution
-from deepspeech_sparse.runtime import native
 
-KERNELS = native()
 NATIVE_PATHS = KERNELS.paths() if KERNELS else []
 PATHS = ("torch", *NATIVE_PATHS)
-needs_kernels = pytest.mark.skipif(KERNELS is None, reason="installed without native kernels, or torch is forced")
 module = sys.modules["deepspeech_sparse.engine.convolution"]
 
 

@@ -9,13 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from kernels import KERNELS, needs_kernels
 
 from deepspeech_sparse.engine import SparseMatrix
 from deepspeech_sparse.engine.values import rounded
-from deepspeech_sparse.runtime import native
 
-KERNELS = native()
-needs_kernels = pytest.mark.skipif(KERNELS is None, reason="installed without native kernels, or torch is forced")
 matrices = hnp.arrays(
     np.float32,
     hnp.array_shapes(min_dims=2, max_dims=2, max_side=9),

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from ..audio import load_audio, probe_audio
 from ..errors import InputError
-from ..text import Alphabet
+from ..text import Alphabet, counted
 from .manifest import Utterance, read_manifest
 
 # Kind of problem -> whether training would fail on it. Utterances with too few frames it leaves out, by name.
@@ -74,9 +74,9 @@ class ManifestReport:
 
     def print(self, console: Console) -> None:
         """A line on the contents, and a table of the problems with up to `SHOWN` utterances of each kind."""
-        speakers = f" of {self.speakers} speakers" if self.speakers else ""
+        speakers = f" of {counted(self.speakers, 'speaker')}" if self.speakers else ""
         console.print(
-            f"{self.manifest}: {self.utterances} utterances{speakers}, {self.hours:.2f} h; "
+            f"{self.manifest}: {counted(self.utterances, 'utterance')}{speakers}, {self.hours:.2f} h; "
             f"{self.shortest:.2f} s to {self.longest:.2f} s, median {self.median:.2f} s",
             highlight=False,
             markup=False,
