@@ -136,6 +136,18 @@ def test_a_training_killed_in_the_middle_of_any_schedule_ends_with_the_same_weig
         assert torch.equal(value, module.state_dict()[name]), name
 
 
+def test_hard_pruning_may_go_on_from_a_training_that_is_pruned_later(unbroken, tmp_path):
+    """Nothing happens before its step: trainings that are pruned at several steps share their start."""
+    save = ModelCheckpoint(tmp_path, every_n_train_steps=1, save_top_k=1, filename="last")
+    later = PruningConfig(TARGET, schedule=Hard("hard", at=0.75))
+    with pytest.raises(KilledError):
+        trainer_with([GradualPruning(later), StopAt(EPOCHS * STEPS // 2), save], tmp_path).fit(LanguageModel())
+    checkpoint, module = next(tmp_path.glob("*.ckpt")), LanguageModel()
+    trainer_with([GradualPruning(METHODS["hard"])], tmp_path).fit(module, ckpt_path=checkpoint, weights_only=True)
+    for name, value in unbroken["hard"].state_dict().items():
+        assert torch.equal(value, module.state_dict()[name]), name
+
+
 def test_iterative_pruning_retrains_at_a_tenth_of_the_learning_rate(unbroken):
     rates, dense = unbroken["iterative"].rates, unbroken["hard"].rates
     first = round(0.4 * EPOCHS * STEPS)
