@@ -15,7 +15,8 @@ from deepspeech_sparse.decoding.hypothesis import Hypothesis
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.tuning import search as tuning_search
 from deepspeech_sparse.tuning.recipe import decoder_section, write_section
-from deepspeech_sparse.tuning.search import Trial, half_steps, read_trials, search_grid, tune
+from deepspeech_sparse.tuning.search import half_steps, search_grid, tune
+from deepspeech_sparse.tuning.trials import Trial, read_trials
 
 
 def bowl(alpha: float, beta: float) -> Trial:

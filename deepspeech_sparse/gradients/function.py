@@ -93,7 +93,7 @@ class Recurrence(torch.autograd.Function):
         every = min(way.seen.sample_every, max(1, len(upper) // 4)) if way.seen is not None else 0
         back = compute.backward(d, upper, last_state, None if memories is None else last_memory, way.rounding, every)
         if way.seen is not None:
-            way.seen.note(way, back, every, 0 if x is None else x.shape[2])
+            way.seen.note(way.cell, way.lengths, back, every, 0 if x is None else x.shape[2])
         skip = compute is with_kernels and back.zeros >= with_kernels.WORTH_IT
         product = with_kernels.skipping_product if skip else torch.mm
         outer = with_kernels.skipping_outer if skip else lambda x, z: x.t() @ z

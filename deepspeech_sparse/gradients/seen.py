@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from .direction import GATES
-
-if TYPE_CHECKING:
-    from .direction import GateGradients
-    from .function import Way
+from .direction import GATES, GateGradients
 
 
 @dataclass
@@ -41,15 +36,15 @@ class Seen:
     input_macs: int = 0
     sample: Tensor | None = None
 
-    def note(self, way: Way, back: GateGradients, every: int, features: int) -> None:
+    def note(self, cell: str, lengths: Tensor, back: GateGradients, every: int, features: int) -> None:
         """Take notes of a backward pass over x with so many features, sampled at every so manieth time."""
-        gates = GATES[way.cell]
+        gates = GATES[cell]
         rows = back.recurrent.shape[2]
-        self.frames = int(way.lengths.sum())
+        self.frames = int(lengths.sum())
         each = self.frames * (rows // gates)  # gradients of one gate
         if back.sample is not None:
             times = torch.arange(len(back.sample))[:, None] * every + every // 2
-            self.sample = back.sample[(times < way.lengths).to(back.sample.device)].abs()
+            self.sample = back.sample[(times < lengths).to(back.sample.device)].abs()
         if not self.count:
             return
         entries, at_inputs = (

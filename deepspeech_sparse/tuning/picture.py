@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..report.drawing import COLOURS, Picture, picture
-
-if TYPE_CHECKING:
-    from .search import Trial
+from .trials import Trial
 
 
 def surface_picture(trials: Sequence[Trial], best: Trial) -> Picture:

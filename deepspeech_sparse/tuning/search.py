@@ -1,17 +1,14 @@
-"""The search for alpha and beta: a coarse grid, then a finer one around its best pair. What was tried is not lost."""
+"""The search for alpha and beta: a coarse grid, then a finer one around its best pair."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 from torch import Tensor
 
 from ..corpora.manifest import Utterance, read_manifest
@@ -25,68 +22,11 @@ from ..recognizer import Recognizer
 from .picture import surface_picture
 from .recipe import decoder_section, write_section
 from .scores import fingerprint, saved_scores
+from .trials import Trial, Tuning, append_trial, read_trials
 
 ALPHAS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 BETAS = (-2.0, 0.0, 2.0, 4.0, 6.0)
 GAMMAS = (0.0, 0.2, 0.4, 0.6)  # where there are priors
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What one pair gave."""
-
-    alpha: float
-    beta: float
-    wer: float
-    cer: float
-    gamma: float = 0.0
-
-    @property
-    def rank(self) -> tuple[float, ...]:
-        """The smallest wins: fewest word errors, then character errors, then the weakest language model."""
-        return self.wer, self.cer, self.alpha, abs(self.beta), abs(self.gamma)
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """All pairs tried, and the decoder with the best one."""
-
-    manifest: str
-    greedy: Trial  # without beam search and language model, for comparison
-    trials: tuple[Trial, ...]
-    best: Trial
-    decoder: DecoderConfig
-
-    @property
-    def surface(self) -> list[Trial]:
-        """The pairs tried with the best gamma."""
-        return [trial for trial in self.trials if trial.gamma == self.best.gamma]
-
-    def print(self, console: Console) -> None:
-        """The surface of the best gamma as a table, the winner marked, and the best of each gamma."""
-        rates = {(trial.alpha, trial.beta): trial.wer for trial in self.surface}
-        alphas, betas = (sorted({pair[axis] for pair in rates}) for axis in (0, 1))
-        table = Table(title=f"WER in % on {self.manifest}, alpha to the right, beta down", title_justify="left")
-        table.add_column("", justify="right")
-        for alpha in alphas:
-            table.add_column(f"{alpha:g}", justify="right")
-        for beta in betas:
-            cells = [rates.get((alpha, beta)) for alpha in alphas]
-            marks = ["*" if (alpha, beta) == (self.best.alpha, self.best.beta) else "" for alpha in alphas]
-            shown = ["" if rate is None else f"{mark}{100 * rate:.2f}" for mark, rate in zip(marks, cells)]
-            table.add_row(f"{beta:g}", *shown)
-        console.print(table)
-        gammas = sorted({trial.gamma for trial in self.trials})
-        if len(gammas) > 1:
-            least = {gamma: min(trial.wer for trial in self.trials if trial.gamma == gamma) for gamma in gammas}
-            said = ", ".join(f"{gamma:g} {wer:.2%}" for gamma, wer in least.items())
-            console.print(f"table of gamma {self.best.gamma:g}; the best WER of each gamma: {said}", highlight=False)
-        best, gamma = self.best, f", gamma {self.best.gamma:g}" if len(gammas) > 1 or any(gammas) else ""
-        console.print(
-            f"best: alpha {best.alpha:g}, beta {best.beta:g}{gamma}: WER {best.wer:.2%}, "
-            f"CER {best.cer:.2%}; greedy {self.greedy.wer:.2%}, {self.greedy.cer:.2%}",
-            highlight=False,
-        )
 
 
 def tune(
@@ -209,32 +149,3 @@ def half_steps(values: Sequence[float], centre: float) -> list[float]:
     place = ordered.index(centre)
     neighbours = ordered[max(0, place - 1) : place + 2]
     return [(centre + value) / 2 for value in neighbours]
-
-
-FIELDS = ("alpha", "beta", "wer", "cer", "key")
-
-
-def read_trials(path: Path, key: str) -> dict[tuple[float, float], Trial]:
-    """Finished searches of the same model, manifest and decoder; lines that a kill cut short do not count."""
-    if not path.is_file():
-        return {}
-    trials = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            try:
-                if row["key"] == key:
-                    trial = Trial(*(float(row[name]) for name in FIELDS[:-1]))
-                    trials[trial.alpha, trial.beta] = trial
-            except (KeyError, TypeError, ValueError):
-                continue
-    return trials
-
-
-def append_trial(path: Path, key: str, trial: Trial) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    if not path.is_file():
-        writer.writerow(FIELDS)
-    writer.writerow([trial.alpha, trial.beta, trial.wer, trial.cer, key])
-    with path.open("a", newline="", encoding="utf-8") as file:
-        file.write(text.getvalue())
