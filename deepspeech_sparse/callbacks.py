@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .errors import InputError
 from .files import write_epoch
+from .versions import versions
 
 CHECKPOINT_FORMAT = 1
 
@@ -93,6 +94,7 @@ class Checkpoints(L.Callback):
         self.config = config
         self.every = every
         self.best_from = best_from
+        self.versions = versions()  # now: the checkout may have moved on when the training ends
         self.best_wer = math.inf
         self.stop_signal: int | None = None
         self.handlers: dict[int, Any] = {}
@@ -131,6 +133,7 @@ class Checkpoints(L.Callback):
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict) -> None:
         checkpoint["format"] = CHECKPOINT_FORMAT
         checkpoint["config"] = self.config
+        checkpoint["versions"] = self.versions
 
     def state_dict(self) -> dict:
         return {"best_wer": self.best_wer}

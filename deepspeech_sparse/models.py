@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-import subprocess
 from pathlib import Path
 
-import torch
-
-from . import __version__
 from .model_file import Model, StoredModel, load_model, open_model, portable
 
 
@@ -48,9 +44,7 @@ def run_model(source: str | Path) -> Model:
     module, config = trained_module(checkpoint, path)
     best_wer = checkpoint.get("callbacks", {}).get("Checkpoints", {}).get("best_wer", math.inf)
     provenance = {
-        "deepspeech_sparse": __version__,
-        "torch": str(torch.__version__),  # its own class is no plain value
-        "git_commit": git_commit(),
+        **checkpoint.get("versions", {}),  # those of the training; checkpoints did not always tell
         "epoch": checkpoint["epoch"] + 1,
         "step": checkpoint["global_step"],
         "best_dev_wer": best_wer if math.isfinite(best_wer) else None,
@@ -58,17 +52,3 @@ def run_model(source: str | Path) -> Model:
         "training": portable(config),
     }
     return Model(module.front_end, module.network, config.model, provenance)
-
-
-def git_commit() -> str | None:
-    """The commit of this code, "-dirty" when it was changed since; None outside a checkout of the project.
-
-    An installed copy may lie inside somebody else's repository: only a file that git tracks counts.
-    """
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True)
-        command = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -16,12 +16,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from untrained import run_of, tiny_config, tiny_module
 
+from deepspeech_sparse import versions
 from deepspeech_sparse.callbacks import load_checkpoint
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import export, info
 from deepspeech_sparse.features import FeaturesConfig
 from deepspeech_sparse.model_file import Model, describe_model, load_model, save_model
-from deepspeech_sparse.models import any_model, git_commit
+from deepspeech_sparse.models import any_model
 
 PROVENANCE = {"deepspeech_sparse": "0.1.0", "step": 12, "best_dev_wer": 0.25, "git_commit": None}
 
@@ -349,22 +350,20 @@ def test_info_prints_all_it_knows_and_no_control_sequences(tmp_path):
 
 def test_the_commit_is_that_of_this_project_or_nothing(tmp_path, monkeypatch):
     """A copy installed inside somebody's repository must not report that repository's commit."""
-    from deepspeech_sparse import models as module
-
-    commit = git_commit()
+    commit = versions.git_commit()
     assert commit is None or len(commit.removesuffix("-dirty")) == 40
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "other"], check=True)
-    installed = tmp_path / "models.py"
+    installed = tmp_path / "versions.py"
     installed.touch()
-    monkeypatch.setattr(module, "__file__", str(installed))
-    assert git_commit() is None
-    subprocess.run([*git, "add", "models.py"], check=True)
+    monkeypatch.setattr(versions, "__file__", str(installed))
+    assert versions.git_commit() is None
+    subprocess.run([*git, "add", "versions.py"], check=True)
     subprocess.run([*git, "commit", "-q", "-m", "ours"], check=True)
-    assert len(git_commit()) == 40
+    assert len(versions.git_commit()) == 40
     installed.write_text("changed")
-    assert git_commit().endswith("-dirty")
+    assert versions.git_commit().endswith("-dirty")
 
 
 def test_model_is_what_a_module_in_training_is(tmp_path):

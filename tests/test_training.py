@@ -21,10 +21,12 @@ from deepspeech_sparse.corpora.manifest import Utterance, read_manifest, write_m
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.features import FeaturesConfig
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig
+from deepspeech_sparse.models import any_model
 from deepspeech_sparse.pruning import Goal, Lottery, Narang, PruningConfig, sparsity
 from deepspeech_sparse.pruning.quantile import size_quantile
 from deepspeech_sparse.runs import load_run, train
 from deepspeech_sparse.training import OptimizerConfig, ctc_loss
+from deepspeech_sparse.versions import versions
 
 
 @pytest.fixture(scope="session")
@@ -131,6 +133,17 @@ def test_pruned_weights_are_zero_in_the_checkpoint_and_meet_the_target(unbroken)
     zeros = sum(int((value == 0).sum()) for value in matrices)
     assert zeros / sum(value.numel() for value in matrices) == pytest.approx(0.8, abs=0.01)
     assert not any(torch.signbit(value[value == 0]).any() for value in matrices)
+
+
+def test_a_model_tells_the_code_that_trained_it_and_not_the_one_that_reads_it(unbroken, tmp_path):
+    checkpoint = load_checkpoint(unbroken / "checkpoints" / "best.ckpt")
+    assert checkpoint["versions"] == versions()
+    checkpoint["versions"]["git_commit"] = "0" * 40
+    torch.save(checkpoint, tmp_path / "then.ckpt")
+    assert any_model(tmp_path / "then.ckpt").provenance["git_commit"] == "0" * 40
+    del checkpoint["versions"]
+    torch.save(checkpoint, tmp_path / "older.ckpt")
+    assert "git_commit" not in any_model(tmp_path / "older.ckpt").provenance
 
 
 def test_the_best_checkpoint_of_a_pruned_run_is_fully_pruned(unbroken):

@@ -15,6 +15,7 @@ from deepspeech_sparse.model.masking import frame_mask
 from deepspeech_sparse.runs import speech_recognition
 from deepspeech_sparse.settings import config_to_dict
 from deepspeech_sparse.training import SpeechRecognition
+from deepspeech_sparse.versions import versions
 
 
 def tiny_config(
@@ -46,6 +47,7 @@ def run_of(
     checkpoint = {
         "format": CHECKPOINT_FORMAT,
         "config": config_to_dict(config),
+        "versions": versions(),
         "state_dict": module.state_dict(),
         "epoch": 2,
         "global_step": 70,
