@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import shutil
 import struct
 import subprocess
@@ -143,12 +144,12 @@ def resampled(blocks: Iterable[np.ndarray], from_rate: int, to_rate: int) -> Ite
 
 
 @contextmanager
-def openable(source: Source, name: str) -> Iterator[str | BinaryIO]:
+def openable(source: Source, name: str) -> Iterator[str | bytes | BinaryIO]:
     """A path that exists and is a file with content, or a seekable stream; one that is not waits on disk."""
     if isinstance(source, bytes):
         source = io.BytesIO(source)
     if not isinstance(source, (str, Path)):
-        if source.seekable():
+        if hasattr(source, "seekable") and source.seekable():
             yield source
             return
         with tempfile.TemporaryFile() as copy:
@@ -170,11 +171,11 @@ def openable(source: Source, name: str) -> Iterator[str | BinaryIO]:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{name!r}: cannot be opened ({error})") from error
-    yield str(path)
+    yield os.fsencode(path) if os.name == "posix" else str(path)  # names of old archives are no UTF-8
 
 
 @contextmanager
-def decoded(place: str | BinaryIO, name: str, offset: float, duration: float | None) -> Iterator[Sound]:
+def decoded(place: str | bytes | BinaryIO, name: str, offset: float, duration: float | None) -> Iterator[Sound]:
     """What libsndfile reads, or else ffmpeg."""
     try:
         file = soundfile.SoundFile(place)
@@ -221,7 +222,7 @@ def blocks_of(file: soundfile.SoundFile, frames: int | None, name: str) -> Itera
 
 @contextmanager
 def decoded_by_ffmpeg(
-    place: str | BinaryIO, name: str, offset: float, duration: float | None, reason: str
+    place: str | bytes | BinaryIO, name: str, offset: float, duration: float | None, reason: str
 ) -> Iterator[Sound]:
     """What libsndfile refused, decoded by ffmpeg to AU on a pipe: a header of six numbers, then the samples."""
     program = shutil.which("ffmpeg")
@@ -231,7 +232,7 @@ def decoded_by_ffmpeg(
             "which is then used by itself, or convert it to WAV or FLAC"
         )
     with ExitStack() as stack:
-        if not isinstance(place, str):  # ffmpeg seeks in files, not in pipes
+        if not isinstance(place, (str, bytes)):  # ffmpeg seeks in files, not in pipes
             place.seek(0)
             copy = stack.enter_context(tempfile.NamedTemporaryFile())
             shutil.copyfileobj(place, copy)
@@ -240,7 +241,7 @@ def decoded_by_ffmpeg(
         complaints = stack.enter_context(tempfile.TemporaryFile())
         # A playlist must not make it fetch other files from the net.
         command = [program, "-v", "error", "-nostdin", "-protocol_whitelist", "file,pipe", "-ss", str(offset)]
-        command += ["-i", f"file:{place}", *([] if duration is None else ["-t", str(duration)])]
+        command += ["-i", f"file:{os.fsdecode(place)}", *([] if duration is None else ["-t", str(duration)])]
         command += ["-map", "a:0", "-f", "au", "-c:a", "pcm_f32be", "pipe:1"]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints)
         try:
@@ -248,19 +249,36 @@ def decoded_by_ffmpeg(
             magic, begin, _, _, rate, channels = struct.unpack(">4s5I", header) if len(header) == 24 else (b"",) * 6
             if magic != b".snd":
                 process.wait()
-                complaints.seek(0)
-                words = complaints.read(1 << 16).decode(errors="replace").strip().splitlines()
                 raise InputError(
-                    f"{name}: neither libsndfile nor ffmpeg can read it ({words[-1] if words else reason}); "
+                    f"{name}: neither libsndfile nor ffmpeg can read it ({last_line(complaints) or reason}); "
                     "it may be corrupt"
                 )
             refuse_absurd(rate, channels, name)
             process.stdout.read(begin - 24)
-            yield Sound(rate, channels, blocks_of_pipe(process.stdout, channels))
+
+            def blocks() -> Iterator[np.ndarray]:
+                done = 0
+                for block in blocks_of_pipe(process.stdout, channels):
+                    done += len(block)
+                    yield block
+                failed, complaint = process.wait(), last_line(complaints)
+                if failed:
+                    raise InputError(f"{name}: breaks off after {done / rate:.3f} s ({complaint}); it is damaged")
+                if complaint:
+                    log.warning("%s: ffmpeg complains: %s", name, complaint)
+
+            yield Sound(rate, channels, blocks())
         finally:
             process.stdout.close()
             process.kill()
             process.wait()
+
+
+def last_line(file: BinaryIO) -> str:
+    """What a program said last; nothing is an empty text."""
+    file.seek(0)
+    lines = file.read(1 << 16).decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def blocks_of_pipe(pipe: BinaryIO, channels: int) -> Iterator[np.ndarray]:

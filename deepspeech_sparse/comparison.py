@@ -172,7 +172,15 @@ def compare(
     paths = [dense, *sparse]
     infos = [info(path) for path in paths]  # first: a broken model is found before hours of recognition
     evaluations = [
-        evaluate(path, manifest, engine=engine, threads=threads, decoder=decoder, batch_seconds=batch_seconds)
+        evaluate(
+            path,
+            manifest,
+            engine=engine,
+            threads=threads,
+            decoder=decoder,
+            batch_seconds=batch_seconds,
+            keep=False,  # what `evaluate` found, maybe on test, stays
+        )
         for path in paths
     ]
     errors = [np.array([utterance.errors for utterance in evaluation.utterances]) for evaluation in evaluations]

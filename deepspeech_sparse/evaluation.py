@@ -146,16 +146,18 @@ def evaluate(
     decoder: DecoderConfig = DecoderConfig(),
     batch_seconds: float = 120.0,
     seed: int = 0,
+    keep: bool = True,
 ) -> Evaluation:
     """Word and character error rate of a model on a manifest.
 
     Args:
-        model: run folder, checkpoint or model file; a run folder gets the result as `result.json`, the last one kept
+        model: run folder, checkpoint or model file; a run folder gets the result as `result.json`, if `keep`
         manifest: JSON lines with `audio_filepath`, `duration`, `text`
         json: also write the result here
         engine, threads, decoder: see `Recognizer`
         batch_seconds: seconds of audio recognised at once; memory grows with it, results do not change
         seed: of the bootstrap
+        keep: whether a run folder keeps it, in the place of the one before
 
     Raises:
         InputError: no model, no manifest, an utterance whose audio cannot be read, no word in any text,
@@ -164,7 +166,7 @@ def evaluate(
     if not batch_seconds > 0:
         raise InputError(f"evaluate: batch_seconds = {batch_seconds} must be positive")
     results = [Path(json)] if json is not None else []
-    if Path(model).is_dir():
+    if keep and Path(model).is_dir():
         results.append(Path(model) / "result.json")
     for path in results:
         refuse_unwritable(path)

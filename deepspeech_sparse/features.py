@@ -63,6 +63,11 @@ class FeaturesConfig:
         return round(self.hop * self.sample_rate)
 
     @property
+    def hop_seconds(self) -> float:
+        """Of a hop as it is taken, in whole samples: times of texts are counted in it."""
+        return self.hop_samples / self.sample_rate
+
+    @property
     def transform_size(self) -> int:
         """Points of the Fourier transform: the window for a spectrogram, the next power of two for mel bands.
 

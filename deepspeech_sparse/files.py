@@ -18,14 +18,18 @@ def write_whole(path: str | Path, content: bytes) -> None:
         InputError: when it cannot be written; what was at `path` is still there
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    place = Path(os.path.realpath(path)) if path.is_symlink() else path  # the link stays, the file it leads to changes
+    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     refuse_unwritable(path)
     try:
+        if place.exists() and not place.is_file():  # a pipe or a device is written into, not replaced
+            place.write_bytes(content)
+            return
         with open(partial, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        os.replace(partial, place)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({reason(error)}); make room or choose another place") from error
     finally:
@@ -42,6 +46,8 @@ def refuse_unwritable(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file to write")
+    if path.exists() and not path.is_file() and os.access(path, os.W_OK):
+        return  # a pipe or a device, which needs nothing of its folder
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

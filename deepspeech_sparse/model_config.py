@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+from .errors import InputError
 from .features import FeaturesConfig
 from .model import AnyNetworkConfig, NetworkConfig
 from .text import Alphabet
+
+LONGEST_FRAME = 1.0  # s of an output frame; people say more than one letter in it
 
 
 @dataclass(frozen=True)
@@ -23,3 +26,9 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         Alphabet(self.alphabet)  # refuses symbols given twice, and none at all
+        frame = self.features.hop_seconds * self.network.time_stride
+        if frame > LONGEST_FRAME:
+            raise InputError(
+                f"features.hop {self.features.hop} s times the network's time stride {self.network.time_stride} is "
+                f"{frame:g} s, of which one label is written; {LONGEST_FRAME:g} s are the most, 0.02 to 0.08 usual"
+            )

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .audio import Source, check_samples, name_of, read_blocks, resample
+from .audio import HIGHEST_RATE, LOWEST_RATE, Source, check_samples, name_of, read_blocks, resample
 from .decoder_config import DecoderConfig
 from .decoding import GreedyDecoder, Hypothesis, decoder_of
 from .decoding.alignment import mean_confidence, words_of
@@ -28,7 +28,6 @@ from .phrases import PhraseFinder
 from .recordings import Pool, Recording, Waiting
 from .sources import Excerpt
 from .streaming import Stream, refuse_what_cannot_stream
-from .text import normalise
 from .transcript import Failure, Segment, Transcript
 
 # Mean confidence of a text that is not said. On AN4 dev, with both released models, 5 of 208 right texts lie below it
@@ -241,13 +240,13 @@ class Recognizer:
 
         Args:
             source, sample_rate: as of `transcribe`
-            text: what is said, normalised as training texts are (`text.normalise`)
+            text: what is said, in any case (`Alphabet.written`)
 
         Raises:
             InputError: characters outside the alphabet, more text than the recording can hold, and all of `transcribe`
         """
         started = time.perf_counter()
-        text = normalise(text)
+        text = self.alphabet.written(text)
         foreign = self.alphabet.foreign(text)
         if foreign:  # said before the network works for nothing
             raise InputError(
@@ -270,7 +269,8 @@ class Recognizer:
 
     def read(self, source: Recordable, sample_rate: int | None) -> tuple[np.ndarray, float, str]:
         """What a user gave -> samples (N,) float32 at the model's rate, seconds, what errors call it."""
-        samples = np.concatenate(list(self.blocks(source, sample_rate)))
+        blocks = [np.zeros(0, np.float32), *self.blocks(source, sample_rate)]  # of a few samples resampling leaves none
+        samples = np.concatenate(blocks)
         seconds = len(source) / sample_rate if isinstance(source, np.ndarray) else len(samples) / self.sample_rate
         return samples, seconds or 1 / self.sample_rate, source_name(source)
 
@@ -295,7 +295,7 @@ class Recognizer:
 
     def samples_of(self, array: np.ndarray, sample_rate: int | None, name: str) -> np.ndarray:
         """Samples of a user at any rate -> (N,) float32 at the model's rate."""
-        if sample_rate is None or not sample_rate > 0:
+        if sample_rate is None or not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
             raise InputError(
                 f"{name}: sample_rate = {sample_rate}; say at how many Hz it was recorded, e.g. sample_rate=16000. "
                 "A wrong rate makes any model deaf"
@@ -328,7 +328,7 @@ class Recognizer:
     @property
     def seconds_per_frame(self) -> float:
         """Of the network's output."""
-        return self.config.features.hop * self.config.network.time_stride
+        return self.config.features.hop_seconds * self.config.network.time_stride
 
     @torch.inference_mode()
     def features_of(self, recordings: list[np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,10 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
@@ -56,7 +57,8 @@ def excerpts_of(arguments: Iterable[str | Path], *, allow_urls: bool = False) ->
 
     - a folder: every audio file in it and below, by extension, hidden ones left out, sorted
     - a glob such as `calls/**/*.wav`, of which no file has the name: what it matches, sorted
-    - a manifest (.jsonl): its utterances, with their offset and duration; the name is PATH#ID
+    - a manifest (.jsonl): its utterances, with their offset and duration; the name is PATH#ID, and of several with
+      the same id PATH#ID@900-1900ms
     - `-`: encoded audio on stdin
     - http:// and https:// where `allow_urls`
     - anything else: a file, whether it is there or not
@@ -72,7 +74,20 @@ def excerpts_of(arguments: Iterable[str | Path], *, allow_urls: bool = False) ->
             found.setdefault((place, excerpt.offset, excerpt.duration), excerpt)
     if not found:
         raise InputError(f"{', '.join(arguments)}: no audio file there; give files, folders, globs or a manifest")
-    return list(found.values())
+    return told_apart(list(found.values()))
+
+
+def told_apart(excerpts: list[Excerpt]) -> list[Excerpt]:
+    """The same, those of one name with the times they have in their recording: NAME@900ms, NAME@900-1900ms."""
+    shared = Counter(excerpt.name for excerpt in excerpts)
+
+    def named(excerpt: Excerpt) -> Excerpt:
+        if shared[excerpt.name] == 1:
+            return excerpt
+        times = [excerpt.offset] if excerpt.duration is None else [excerpt.offset, excerpt.offset + excerpt.duration]
+        return replace(excerpt, name=f"{excerpt.name}@{'-'.join(f'{1000 * time:.0f}' for time in times)}ms")
+
+    return [named(excerpt) for excerpt in excerpts]
 
 
 def meant_by(argument: str, allow_urls: bool) -> Iterator[Excerpt]:

@@ -212,7 +212,7 @@ class Stream:
         self.latency = algorithmic_latency(config)
         self.features = FeatureStream(front_end)
         self.network = NetworkStream(network)
-        self.decoder = GreedyStream(alphabet, config.features.hop * config.network.time_stride)
+        self.decoder = GreedyStream(alphabet, config.features.hop_seconds * config.network.time_stride)
         self.shown, self.over = "", False
 
     def feed(self, samples: np.ndarray) -> list[Partial | Final]:
@@ -279,7 +279,7 @@ def refuse_what_cannot_stream(config: ModelConfig) -> None:
 def algorithmic_latency(config: ModelConfig) -> float:
     """Seconds of audio behind a frame's centre that it waits for: lookahead, half kernels, half a window."""
     features = config.features
-    return future_frames(config.network) * features.hop + features.window / 2
+    return future_frames(config.network) * features.hop_seconds + features.window / 2
 
 
 def checked(samples: np.ndarray) -> Tensor:

@@ -41,6 +41,16 @@ class Alphabet:
         """Labels of the network (V), the blank included."""
         return len(self.symbols) + 1
 
+    def written(self, text: str) -> str:
+        """`text` in the case of these symbols: normalised, as it stands or in upper case; normalised if none can be.
+
+        Example:
+            >>> Alphabet("AB ").written("a  b")
+            'A B'
+        """
+        forms = [" ".join(form.split()) for form in (normalise(text), text, text.upper())]
+        return next((form for form in forms if form and not self.foreign(form)), forms[0])
+
     def encode(self, text: str) -> list[int]:
         """Labels of `text`.
 

@@ -18,7 +18,7 @@ from .progress import AudioProgress
 from .recognizer import Recognizer
 from .sources import Excerpt, excerpts_of
 from .transcript import Failure, Transcript
-from .writers import Format, formats_of, rendered, stems_of, write_transcript
+from .writers import Format, formats_of, rendered, stems_of, writable, write_transcript
 
 __all__ = ["Failure", "Transcription", "transcribe", "transcribe_files"]
 
@@ -102,7 +102,7 @@ def transcribe_files(
         except InputError as error:  # a full disk now, room again for the next
             complain(Failure(transcript.source, str(error)))
         else:
-            print(*paths, sep="\n", flush=True)
+            print(*(writable(str(path)) for path in paths), sep="\n", flush=True)
 
     def complain(failure: Failure) -> None:
         failures.append(failure)
@@ -132,7 +132,7 @@ def seconds_of(excerpts: Iterable[Excerpt]) -> float | None:
         elif isinstance(excerpt.source, Path):
             try:
                 total += soundfile.info(str(excerpt.source)).duration
-            except (soundfile.LibsndfileError, TypeError, ZeroDivisionError):
+            except (soundfile.LibsndfileError, TypeError, ValueError, ZeroDivisionError):
                 return None
         else:
             return None

@@ -6,6 +6,7 @@ A writer has the `extension` of its files and `write(transcript) -> str`.
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,7 +95,12 @@ def escaped(line: str) -> str:
 
 def rendered(transcript: Transcript, format: str) -> str:
     """A transcript in one of WRITERS' formats."""
-    return WRITERS[format].write(transcript)
+    return writable(WRITERS[format].write(transcript))
+
+
+def writable(text: str) -> str:
+    """`text` with a ? for what is no character: names of files from old archives need not be UTF-8."""
+    return text.encode(errors="replace").decode()
 
 
 def write_transcript(transcript: Transcript, folder: Path, stem: str, formats: Sequence[str]) -> list[Path]:
@@ -130,7 +136,7 @@ def stems_of(files: Sequence[Path]) -> dict[Path, str]:
     That is the file's own name without its suffix. Files that would share one keep their suffix, and as many of their
     folders as tell them apart: a/call.wav and b/call.wav become a/call.wav and b/call.wav.
     """
-    places = {file: file.resolve() for file in files}
+    places = {file: Path(os.path.abspath(file)) for file in files}  # of a link its own name, not its target's
     stems = {place: place.stem for place in places.values()}
     for depth in range(1, 1 + max((len(place.parts) for place in stems), default=0)):
         shared = Counter(stems.values())

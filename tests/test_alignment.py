@@ -11,6 +11,7 @@ import soundfile
 import torch
 from conftest import SAMPLE_RATE, TONES, tone_word
 from torch import nn
+from untrained import tiny_config, tiny_module
 
 from deepspeech_sparse import Recognizer
 from deepspeech_sparse.audio import load_audio
@@ -25,6 +26,7 @@ from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.features import FeaturesConfig
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig
 from deepspeech_sparse.model.convolution import Convolutions
+from deepspeech_sparse.model_file import Model
 from deepspeech_sparse.runs import train
 from deepspeech_sparse.text import Alphabet
 from deepspeech_sparse.training import OptimizerConfig
@@ -279,6 +281,26 @@ def test_a_text_is_given_even_if_its_times_cannot_be_found(model, speech, monkey
 def test_times_never_leave_a_recording_however_short(model, count):
     transcript = Recognizer.load(model).transcribe(np.full(count, 0.1, np.float32), sample_rate=48_000)
     assert all(0 <= word.start < word.end <= count / 48_000 for word in transcript.words)
+
+
+def test_a_recording_of_one_sample_is_refused_with_a_reason(detector, tmp_path):
+    soundfile.write(tmp_path / "click.wav", np.full(1, 0.1, np.float32), 48_000)
+    with pytest.raises(InputError, match="output frames"):
+        detector.align(tmp_path / "click.wav", "ab")
+
+
+def test_texts_are_written_in_the_case_of_the_alphabet():
+    assert Alphabet("AB '").written("a  b") == "A B" and Alphabet("ab ").written("A\tB") == "a b"
+    assert Alphabet("aB").written("aB") == "aB", "normalised it could not be written"
+    assert Alphabet("ab").written("X") == "x", "as it would be named in a complaint"
+
+
+def test_times_are_counted_in_the_hops_that_are_taken():
+    """10 ms at 22,050 Hz are 220.5 samples, and a hop has 220: eight seconds in an hour."""
+    config = tiny_config(features=FeaturesConfig(sample_rate=22_050))
+    module = tiny_module(config)
+    recognizer = Recognizer(Model(module.front_end, module.network, config.model, {}))
+    assert recognizer.seconds_per_frame == recognizer.finder.seconds == pytest.approx(2 * 220 / 22_050)
 
 
 def test_a_text_that_is_not_said_is_told(detector, caplog):

@@ -179,6 +179,36 @@ def test_ffmpegs_complaint_is_passed_on(tmp_path, monkeypatch):
         load_audio(tmp_path / "talk.m4a")
 
 
+def test_audio_that_breaks_off_in_ffmpeg_is_no_whole_recording(tmp_path, monkeypatch, caplog):
+    soundfile.write(tmp_path / "inside.au", sine(8000), 8000, format="AU", subtype="FLOAT", endian="BIG")
+    talk = f"sys.stdout.buffer.write(open({str(tmp_path / 'inside.au')!r}, 'rb').read()); sys.stderr.write('partial')"
+    (tmp_path / "talk.m4a").write_bytes(b"\x00\x00\x00\x20ftypM4A " + b"\x00" * 100)
+    fake_ffmpeg(tmp_path, f"{talk}; sys.exit(69)", monkeypatch)
+    with pytest.raises(InputError, match=r"talk\.m4a: breaks off after 1\.000 s \(partial\)"):
+        load_audio(tmp_path / "talk.m4a")
+    fake_ffmpeg(tmp_path, talk, monkeypatch)
+    assert len(load_audio(tmp_path / "talk.m4a", sample_rate=8000)) == 8000 and "complains: partial" in caplog.text
+
+
+def test_a_name_that_is_no_utf8_is_a_name(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    soundfile.write(tmp_path / "cafe.wav", sine(8000), 8000)
+    try:
+        (tmp_path / "cafe.wav").rename(path)
+    except OSError:
+        pytest.skip("this file system wants UTF-8")
+    assert len(load_audio(path, sample_rate=8000)) == 8000 and probe_audio(path).duration == 1.0
+
+
+def test_a_stream_that_can_only_be_read_waits_on_disk(tmp_path):
+    class Stream:
+        def __init__(self, content: bytes) -> None:
+            self.read = io.BytesIO(content).read
+
+    soundfile.write(tmp_path / "sine.wav", sine(8000), 8000)
+    assert len(load_audio(Stream((tmp_path / "sine.wav").read_bytes()), sample_rate=8000)) == 8000
+
+
 @pytest.mark.parametrize(
     "samples, expected",
     [

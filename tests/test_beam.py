@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,17 @@ def test_hot_words_appear_only_with_the_boost_and_leave_the_rest_alone(tmp_path)
             gained = count * boost / (5 if path is None else 1) if "kim" in best.text.split() and hot_words else 0.0
             assert best.hot_word_score == pytest.approx(gained)
         assert texts == ["go to sam now", "go to kim now", "go to sam now", "go to kim now"]
+
+
+def test_threads_may_share_a_decoder_with_hot_words():
+    """flashlight calls Python back in the middle of a search, where another thread may begin its own."""
+    decoder = decoder_of(DecoderConfig("beam", hot_words=("abc",), beam_width=20), Alphabet())
+    rows = [torch.randn(1, 60, 29, generator=torch.Generator().manual_seed(seed)).log_softmax(-1) for seed in range(8)]
+    frames = torch.tensor([60])
+    alone = [decoder.decode(each, frames)[0][0].text for each in rows]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda each: decoder.decode(each, frames)[0][0].text, rows * 4))
+    assert together == alone * 4
 
 
 @pytest.mark.parametrize("frames, seed", [(5, 6), (5, 7), (6, 8)])

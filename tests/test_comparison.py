@@ -161,7 +161,9 @@ def test_rows_of_runs_say_what_the_training_was_told(manifest, tmp_path):
     dense = run_of(tiny_module(config), config, tmp_path / "dense")
     other = run_of(tiny_module(values, seed=1), values, tmp_path / "other")
     (other / "metrics.csv").write_text("epoch,step,dev_wer,sparsity\n1,20,0.9,\n2,40,0.5,0.3\n")
+    (dense / "result.json").write_text("of the test set")
     first, second = results_of(compare(dense, [other], manifest, rounds=0))
+    assert (dense / "result.json").read_text() == "of the test set" and not (other / "result.json").exists()
     assert (first.seed, first.hidden, first.layers, first.cell, first.method) == (0, 8, 2, "gru", "dense")
     assert (second.seed, second.epochs, second.settings) == (3, 7, {})
     assert second.history["step"] == [20, 40] and second.history["dev_wer"] == [0.9, 0.5]

@@ -7,6 +7,9 @@ import pytest
 
 from deepspeech_sparse.config import RunConfig, config_of, load_config, save_config
 from deepspeech_sparse.errors import InputError
+from deepspeech_sparse.features import FeaturesConfig
+from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig
+from deepspeech_sparse.model_config import ModelConfig
 from deepspeech_sparse.pruning import Blocks, Cubic, Hard, Iterative, Lottery, Narang
 from deepspeech_sparse.settings import config_to_dict, parse_yaml
 from deepspeech_sparse.study.plan import load_study
@@ -140,3 +143,10 @@ def test_missing_and_broken_files_are_named(tmp_path):
     (tmp_path / "broken.yaml").write_text("a: [1")
     with pytest.raises(InputError, match=r"broken\.yaml: not valid YAML"):
         load_config(tmp_path / "broken.yaml")
+
+
+def test_a_network_whose_frames_last_for_seconds_is_no_recognizer():
+    features = FeaturesConfig(hop=0.02, window=0.02)
+    ModelConfig(features, NetworkConfig(convolutions=(ConvolutionConfig(2, (5, 51), (1, 50)),)))
+    with pytest.raises(InputError, match=r"time stride 51 is 1.02 s"):
+        ModelConfig(features, NetworkConfig(convolutions=(ConvolutionConfig(2, (5, 51), (1, 51)),)))

@@ -37,6 +37,7 @@ def test_flags_stand_over_the_section_of_a_recipe_wherever_they_are(recipe):
         (["--decoder.cutoff_prob", "1.5"], "cutoff_prob 1.5"),
         (["--decoder", "none.yaml"], "none.yaml"),
         (["--decoder.lm", "words.arpa"], "greedy"),
+        (["--decoder.beam_width", "200"], "greedy knows no beam_width; choose kind beam"),
         (["--decoder.kind", "beam", "--decoder.lm", "none.arpa"], "none.arpa: no such language model"),
     ],
 )
@@ -48,6 +49,11 @@ def test_wrong_settings_are_one_line_that_names_them(model, tones, flags, messag
     assert len([line for line in said if "error" in line]) == 1
     assert message in said[-1] or any(message in line for line in said)
     assert not any("Traceback" in line for line in said)
+
+
+def test_an_apostrophe_at_one_end_of_a_hot_word_belongs_to_it():
+    decoder, _ = split_decoder(["--decoder.hot_words", """[goin', 'cause, "rock 'n' roll", 'quoted']"""])
+    assert decoder.hot_words == ("goin'", "'cause", "rock 'n' roll", "quoted")
 
 
 def test_a_recipe_without_the_section_and_one_with_an_unknown_key_are_refused(tmp_path):

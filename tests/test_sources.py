@@ -54,6 +54,12 @@ def test_a_manifest_means_its_stretches(folder):
     np.testing.assert_array_equal(np.concatenate(list(second.blocks(RATE))), whole[4000:8000])
 
 
+def test_stretches_of_one_id_are_told_apart_by_their_times(folder):
+    manifest = folder / "m.jsonl"
+    write_manifest(manifest, [Utterance("call", folder / "b.wav", 0.25, "a", offset=0.5 * i) for i in range(2)])
+    assert [excerpt.name.partition("#")[2] for excerpt in excerpts_of([manifest])] == ["call@0-250ms", "call@500-750ms"]
+
+
 def test_nothing_found_is_said(tmp_path):
     manifest = tmp_path / "empty.jsonl"
     manifest.write_text("")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import subprocess
 import sys
 
@@ -98,6 +99,8 @@ def test_audio_shorter_than_a_window_is_no_error(recognizer, count, rate, tmp_pa
     "source, options, words",
     [
         (np.zeros(100), {}, r"array of shape \(100,\): sample_rate = None; say at how many Hz"),
+        (np.zeros(100), {"sample_rate": 16}, "sample_rate = 16; say at how many Hz"),
+        (np.zeros(100), {"sample_rate": math.inf}, "sample_rate = inf; say at how many Hz"),
         (np.zeros(100), {"sample_rate": 0}, "sample_rate = 0"),
         (
             np.zeros((2, 100)),

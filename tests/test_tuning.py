@@ -5,16 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 
+from deepspeech_sparse.audio import load_audio
 from deepspeech_sparse.cli import main
 from deepspeech_sparse.config import load_config
+from deepspeech_sparse.corpora.manifest import Utterance, read_manifest, write_manifest
 from deepspeech_sparse.decoder_config import DecoderConfig
 from deepspeech_sparse.decoding import GreedyDecoder
 from deepspeech_sparse.decoding.hypothesis import Hypothesis
 from deepspeech_sparse.errors import InputError
+from deepspeech_sparse.recognizer import Recognizer
 from deepspeech_sparse.tuning import search as tuning_search
 from deepspeech_sparse.tuning.recipe import decoder_section, write_section
+from deepspeech_sparse.tuning.scores import saved_scores
 from deepspeech_sparse.tuning.search import half_steps, search_grid, tune
 from deepspeech_sparse.tuning.trials import Trial, read_trials
 
@@ -109,8 +114,6 @@ class BestNearOne:
 
 
 def test_the_network_runs_once_and_the_winner_lands_in_the_recipe(model, tones, tmp_path, monkeypatch, capsys):
-    from deepspeech_sparse.corpora.manifest import read_manifest
-
     texts = [utterance.text for utterance in read_manifest(tones["dev"])]
     real = tuning_search.decoder_of
     monkeypatch.setattr(
@@ -137,6 +140,21 @@ def test_the_network_runs_once_and_the_winner_lands_in_the_recipe(model, tones, 
     saved.write_bytes(saved.read_bytes()[:50])
     with pytest.raises(TypeError):
         main(command)
+
+
+def test_the_same_lines_beside_other_audio_are_another_corpus(model, tones, tmp_path):
+    recognizer = Recognizer.load(model)
+    found = []
+    for loudness in (1.0, 0.01):
+        folder = tmp_path / str(loudness)
+        folder.mkdir()
+        utterance = read_manifest(tones["dev"])[0]
+        soundfile.write(folder / "a.wav", loudness * load_audio(utterance.audio) + 0.01, 16_000)
+        write_manifest(folder / "dev.jsonl", [Utterance("a", folder / "a.wav", 0.2, "a")])
+        utterances = read_manifest(folder / "dev.jsonl")
+        found += saved_scores(recognizer, model, utterances, folder / "dev.jsonl", tmp_path / "tuning")
+    assert (tmp_path / "1.0" / "dev.jsonl").read_text() == (tmp_path / "0.01" / "dev.jsonl").read_text()
+    assert not torch.equal(*found)
 
 
 @pytest.mark.parametrize(

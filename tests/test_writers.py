@@ -2,7 +2,10 @@
 
 import itertools
 import json
+import os
 import re
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 
 from deepspeech_sparse import InputError, Segment, Transcript, Word
 from deepspeech_sparse.cli import main
+from deepspeech_sparse.files import write_whole
 from deepspeech_sparse.subtitles import LINE, LONGEST, PAUSE, SHORTEST, balanced, cues_of
 from deepspeech_sparse.transcription import transcribe_files
 from deepspeech_sparse.writers import WRITERS, formats_of, rendered, stems_of, write_transcript
@@ -244,6 +248,32 @@ def test_results_of_files_that_share_a_name_do_not_overwrite_each_other():
     tricky = [Path(f"/{name}") for name in ("a.x", "a.y", "a.x.z", "b/a.x", "b/c/a.x", "a.x/c/a.x")]
     assert len(set(stems_of(tricky).values())) == 6
     assert stems_of([]) == {} and stems_of([Path("x.wav")] * 2) == {Path("x.wav"): "x"}
+
+
+def test_results_are_named_after_a_link_and_not_after_what_it_leads_to(tmp_path):
+    (tmp_path / "5a1e").write_bytes(b"")
+    (tmp_path / "monday.wav").symlink_to("5a1e")
+    assert stems_of([tmp_path / "monday.wav"]) == {tmp_path / "monday.wav": "monday"}
+
+
+def test_names_that_are_no_utf8_do_not_keep_a_transcript_from_being_written(tmp_path):
+    transcript = replace(transcript_of(spoken("one")), source=os.fsdecode(b"caf\xe9.wav"))
+    [path] = write_transcript(transcript, tmp_path, "cafe", ("json",))
+    assert json.loads(path.read_text())["source"] == "caf?.wav"
+
+
+def test_a_link_stays_and_a_pipe_is_written_into(tmp_path):
+    target, link, pipe = (tmp_path / name for name in ("target", "link", "pipe"))
+    target.write_bytes(b"old")
+    link.symlink_to("target")
+    write_whole(link, b"new")
+    assert link.is_symlink() and target.read_bytes() == b"new"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=write_whole, args=(pipe, b"through"))
+    writer.start()
+    assert pipe.read_bytes() == b"through"
+    writer.join()
+    assert pipe.is_fifo() and len(list(tmp_path.iterdir())) == 3
 
 
 def test_what_makes_no_sense_on_stdout_is_refused(tmp_path):

@@ -5,6 +5,7 @@ import difflib
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import yaml
 from docstring_parser import parse as parse_docstring
@@ -45,10 +46,11 @@ def verb_parser(
             if settings is not None:
                 parser.add_argument("--config", help=helps[parameter.name])
                 add_flags(parser, RunConfig, settings)
-        elif parameter.annotation == list[Path]:
+        elif parameter.annotation in (list[Path], list[str]):
             # Not always "*": argparse would then take no files that stand behind a flag.
             few = "*" if parameter.default is not parameter.empty and "--microphone" in arguments else "+"
-            parser.add_argument(parameter.name, nargs=few, type=Path, help=helps[parameter.name])
+            kind = get_args(parameter.annotation)[0]
+            parser.add_argument(parameter.name, nargs=few, type=kind, help=helps[parameter.name])
         elif parameter.default is not parameter.empty:
             parser.add_argument(
                 parameter.name,
@@ -161,7 +163,12 @@ def listed(text: str) -> list[str]:
     """The phrases in `[new york, no]`, or the one in `new york`; none is anything else to YAML."""
     inside = text.strip()
     inside = inside[1:-1] if inside.startswith("[") and inside.endswith("]") else inside
-    return [phrase.strip().strip("'\"") for phrase in inside.split(",") if phrase.strip()]
+    return [unquoted(phrase.strip()) for phrase in inside.split(",") if phrase.strip()]
+
+
+def unquoted(text: str) -> str:
+    """Without quotes around it; an apostrophe at one end belongs to the word."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
 
 
 def decoder_section(path: str) -> dict:

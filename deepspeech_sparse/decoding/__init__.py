@@ -4,6 +4,7 @@ A decoder has one method, `decode(log_probs, frames) -> list of n-best lists of 
 of a config.
 """
 
+from dataclasses import fields
 from typing import Protocol
 
 from torch import Tensor
@@ -34,7 +35,7 @@ def decoder_of(config: DecoderConfig, alphabet: Alphabet) -> Decoder:
             decoder does not know
     """
     if config.kind == "greedy":
-        refuse_options(config, "lm", "lexicon", "hot_words", "priors")
+        refuse_options(config, *(field.name for field in fields(config) if field.name != "kind"))
         return GreedyDecoder(alphabet)
     priors = None if config.priors is None else read_priors(config.priors, alphabet)
     decoder = beam_search(config, alphabet)
@@ -57,5 +58,5 @@ def beam_search(config: DecoderConfig, alphabet: Alphabet) -> Decoder:
 def refuse_options(config: DecoderConfig, *names: str) -> None:
     """InputError for what a decoder would pass over in silence."""
     for name in names:
-        if getattr(config, name):
+        if getattr(config, name) != getattr(DecoderConfig(), name):
             raise InputError(f"decoder: {config.kind} knows no {name}; choose kind beam, e.g. --decoder.kind beam")

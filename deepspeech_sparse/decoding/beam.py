@@ -7,6 +7,7 @@ it and the language model one of words; without one it is any string and the mod
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 
 import torch
@@ -34,6 +35,8 @@ class BeamDecoder:
     def __init__(self, config: DecoderConfig, alphabet: Alphabet) -> None:
         self.config = config
         self.search = (FreeSearch if config.lexicon is None else LexiconSearch)(config, alphabet)
+        # flashlight keeps a search's state in the decoder, and hot words let other Python threads run in between.
+        self.lock = threading.Lock()
 
     def decode(self, log_probs: Tensor, frames: Tensor, n_best: int = 1) -> list[list[Hypothesis]]:
         """The likeliest texts of each utterance.
@@ -47,7 +50,8 @@ class BeamDecoder:
             B lists of 1 to `n_best` hypotheses of different texts, best first
         """
         utterances = (rows[:length] for rows, length in zip(log_probs.float().cpu(), frames.tolist()))
-        return [self.hypotheses(rows, n_best) for rows in utterances]
+        with self.lock:
+            return [self.hypotheses(rows, n_best) for rows in utterances]
 
     def hypotheses(self, rows: Tensor, n_best: int) -> list[Hypothesis]:
         """Of one utterance (T, V)."""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import InputError
-from ..text import Alphabet, normalise
+from ..text import Alphabet
 
 
 @dataclass(frozen=True)
@@ -126,12 +126,11 @@ def written_phrases(hot_words: Iterable[str], alphabet: Alphabet) -> list[str]:
     """
     phrases = []
     for phrase in hot_words:
-        forms = [" ".join(form.split()) for form in (normalise(phrase), phrase, phrase.upper())]
-        form = next((form for form in forms if form and not alphabet.foreign(form)), None)
-        if form is None:
+        form = alphabet.written(phrase)
+        if not form or alphabet.foreign(form):
             raise InputError(
                 f"decoder: hot word {phrase!r} has characters that the model cannot write: "
-                f"{alphabet.foreign(forms[0]) or 'it is empty'}; spell it with those of {alphabet.symbols!r}"
+                f"{alphabet.foreign(form) or 'it is empty'}; spell it with those of {alphabet.symbols!r}"
             )
         phrases.append(form)
     return phrases

@@ -68,7 +68,7 @@ def build_language_model(
         if path is not None:
             refuse_unwritable(path)
     labels = LabelCounts()
-    counts = count((units_of(sentence, units) for sentence in labels.through(read_sentences(texts))), order)
+    counts = count((units_of(sentence, units) for sentence in labels.through(read_sentences(texts, alphabet))), order)
     smoothed = smooth(counts, prune)
     write_arpa(out, counts, smoothed)
     words = None if lexicon is None else write_lexicon(lexicon, counts.vocabulary[3:], alphabet)

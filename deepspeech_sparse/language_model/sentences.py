@@ -11,7 +11,7 @@ from typing import Literal
 
 from ..corpora.manifest import read_manifest
 from ..errors import InputError
-from ..text import SPACE_MARK, normalise
+from ..text import SPACE_MARK, Alphabet
 
 Units = Literal["words", "characters"]
 RESERVED = ("<s>", "</s>", "<unk>")
@@ -19,8 +19,8 @@ RESERVED = ("<s>", "</s>", "<unk>")
 log = logging.getLogger(__name__)
 
 
-def read_sentences(paths: Iterable[Path]) -> Iterator[str]:
-    """The lines of text files (.gz too) and the texts of manifests (.jsonl), normalised; empty ones are left out.
+def read_sentences(paths: Iterable[Path], alphabet: Alphabet = Alphabet()) -> Iterator[str]:
+    """The lines of text files (.gz too) and the texts of manifests (.jsonl), as `alphabet` writes them; no empty ones.
 
     Raises:
         InputError: a file that cannot be read, is not UTF-8 or holds control characters
@@ -28,7 +28,7 @@ def read_sentences(paths: Iterable[Path]) -> Iterator[str]:
     for path in map(Path, paths):
         empty = 0
         for text in texts_of(path):
-            text = normalise(text)
+            text = alphabet.written(text)
             if text:
                 yield text
             else:

@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 def saved_scores(
     recognizer: Recognizer, model: Path, utterances: list[Utterance], manifest: Path, folder: Path
 ) -> list[Tensor]:
-    """Log-probabilities (T, V) of every utterance, from `folder` if the same model and manifest have been there.
+    """Log-probabilities (T, V) of every utterance, from `folder` if the same model, manifest and audio have been there.
 
     Raises:
         InputError: audio that cannot be read, a file that cannot be written
     """
-    path = folder / f"log_probs-{fingerprint(model, manifest)}.safetensors"
+    path = folder / f"log_probs-{fingerprint(model, manifest, *audio_of(utterances))}.safetensors"
     found = read_scores(path, utterances)
     if found is not None:
         log.info("%s: log-probabilities of %d utterances taken from it", path, len(found))
@@ -42,6 +42,11 @@ def saved_scores(
             scores[index] = rows.contiguous()
     write_whole(path, save({str(index): rows for index, rows in enumerate(scores)}))
     return scores
+
+
+def audio_of(utterances: list[Utterance]) -> list[Path]:
+    """Their files: manifests of the same lines may lie beside other audio."""
+    return list(dict.fromkeys(utterance.audio for utterance in utterances))
 
 
 def read_scores(path: Path, utterances: list[Utterance]) -> list[Tensor] | None:

@@ -10,7 +10,7 @@ from ..text_argument import given_text
 
 def transcribe(
     model: Path,
-    files: list[Path] = (),
+    files: list[str] = (),  # not Path: that would shorten the // of addresses
     *,
     format: Literal["txt", "srt", "vtt", "tsv", "json", "all"] = "txt",
     out: Path | None = None,
