@@ -193,7 +193,7 @@ class SpeechData(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Batches of the trainer's current epoch; needs `reload_dataloaders_every_n_epochs=1`."""
         epoch = self.trainer.current_epoch
-        done = self.trainer.global_step - sum(self.steps_of_epoch[:epoch])
+        done = max(0, self.trainer.global_step - sum(self.steps_of_epoch[:epoch]))
         dataset = Utterances(self.train_utterances, self.alphabet, self.sample_rate, augment=self.augment, epoch=epoch)
         return self.loader(dataset, EpochPlan(self.plan(epoch), done))
 

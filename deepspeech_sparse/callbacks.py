@@ -110,14 +110,26 @@ class Checkpoints(L.Callback):
             raise KeyboardInterrupt
         self.stop_signal = number
 
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+    # Not in teardown: by then Lightning has taken its own handlers back, which these would bring in again.
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.restore_handlers()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self.restore_handlers()
+
+    def restore_handlers(self) -> None:
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
         self.handlers = {}
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs, batch, batch_idx) -> None:
+        if trainer.is_last_batch:  # resumed from here the epoch would count as over, its validation left out
+            return
         if self.stop_signal is not None or trainer.global_step % self.every == 0:
             trainer.save_checkpoint(self.folder / "last.ckpt")
+        self.stop_if_asked(trainer)
+
+    def stop_if_asked(self, trainer: L.Trainer) -> None:
         if self.stop_signal is not None:
             raise TrainingStopped(f"stopped by {signal.Signals(self.stop_signal).name} at step {trainer.global_step}")
 
@@ -129,6 +141,7 @@ class Checkpoints(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         trainer.save_checkpoint(self.folder / "last.ckpt")
+        self.stop_if_asked(trainer)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict) -> None:
         checkpoint["format"] = CHECKPOINT_FORMAT
@@ -139,7 +152,8 @@ class Checkpoints(L.Callback):
         return {"best_wer": self.best_wer}
 
     def load_state_dict(self, state: dict) -> None:
-        self.best_wer = state["best_wer"]
+        # Resumed into another folder the run has no best checkpoint yet, whatever the old one had.
+        self.best_wer = state["best_wer"] if (self.folder / "best.ckpt").exists() else math.inf
 
 
 class Monitor(L.Callback):
@@ -172,7 +186,9 @@ class Monitor(L.Callback):
         self.examples = examples
         self.console = Console()
         self.losses: list[float] = []
-        self.started = 0.0
+        self.known: dict[str, float] = {}  # metrics when they were last measured: masks rest, and a resume forgets
+        self.started = self.epoch_started = 0.0
+        self.seconds_before = 0.0  # of the epoch under way, spent before a resume
         self.progress: Progress | None = None
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -181,13 +197,24 @@ class Monitor(L.Callback):
         # In a log file a redrawn bar is noise; the line per epoch stays.
         self.progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
         self.progress.start()
-        self.task = self.progress.add_task("training", total=self.total_steps, completed=trainer.global_step)
+        self.task = self.progress.add_task("training", total=self.total_steps)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started = self.epoch_started = time.monotonic()
-        self.first_step = trainer.global_step
+        self.first_step = trainer.global_step  # of a resumed run known only now
+        self.progress.update(self.task, completed=trainer.global_step)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.take(trainer)
+
+    def take(self, trainer: L.Trainer) -> dict[str, float]:
+        """All metrics, as they were measured last."""
+        self.known |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+        return self.known
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs, batch, batch_idx) -> None:
-        metrics = trainer.callback_metrics
-        self.losses.append(float(metrics["loss"]))
+        metrics = self.take(trainer)
+        self.losses.append(metrics["loss"])
         parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", f"loss {self.losses[-1]:.3f}"]
         if "dev_wer" in metrics:
             parts.append(f"dev WER {metrics['dev_wer']:.1%}")
@@ -196,7 +223,7 @@ class Monitor(L.Callback):
         self.progress.update(self.task, completed=trainer.global_step, description="  ".join(parts))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        metrics = self.take(trainer)
         now = time.monotonic()
         row = {
             "epoch": trainer.current_epoch + 1,
@@ -209,10 +236,10 @@ class Monitor(L.Callback):
             "sparsity": metrics.get("sparsity", 0.0),
             **{name: metrics.get(name, math.nan) for name in self.more},
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            "seconds": now - self.epoch_started,
+            "seconds": now - self.epoch_started + self.seconds_before,
         }
         self.write_row(row)
-        self.losses, self.epoch_started = [], now
+        self.losses, self.epoch_started, self.seconds_before = [], now, 0.0
         left = (now - self.started) / max(1, trainer.global_step - self.first_step)
         left *= self.total_steps - trainer.global_step
         self.console.print(
@@ -232,11 +259,19 @@ class Monitor(L.Callback):
         write_epoch(self.csv_path, (*self.COLUMNS, *self.more), row["epoch"], [cells])
 
     def state_dict(self) -> dict:
-        return {"losses": list(self.losses)}  # of the epoch under way, so that its mean survives a resume
+        """Of the epoch under way, so that its row survives a resume."""
+        seconds = self.seconds_before + time.monotonic() - self.epoch_started
+        return {"losses": list(self.losses), "known": dict(self.known), "seconds": seconds}
 
     def load_state_dict(self, state: dict) -> None:
         self.losses = list(state["losses"])
+        self.known = dict(state.get("known", {}))
+        self.seconds_before = state.get("seconds", 0.0)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self.teardown(trainer, pl_module, "fit")  # which Lightning leaves out; the cursor would stay hidden
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if self.progress is not None:
             self.progress.stop()
+            self.progress = None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
@@ -17,6 +18,8 @@ from .pruning import PruningConfig
 from .settings import config_from_dict, config_to_dict, read_yaml
 from .text import Alphabet
 from .training import OptimizerConfig
+
+MOST_SEEDS = 1 << 40  # seeds are multiplied by a million and counted on, in 63 bits
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class RunConfig:
         seed: initial weights, batches, augmentation and dropout follow from it
         checkpoint_every: optimizer steps between two checkpoints to resume from; one is written after each epoch too
         threads: CPU threads of torch, 0 for as many as there are cores
-        precision: Lightning's precision, e.g. 32-true or bf16-mixed; the loss is float32 always
+        precision: of Lightning: 32-true, 16-mixed or bf16-mixed; the loss is float32 always
         decoder: how the trained model is meant to be used, see `lm tune`; training itself decodes greedily
     """
 
@@ -57,7 +60,7 @@ class RunConfig:
     seed: int = 0
     checkpoint_every: int = 200
     threads: int = 0
-    precision: str = "32-true"
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     decoder: DecoderConfig = DecoderConfig()
 
     def __post_init__(self) -> None:
@@ -67,6 +70,9 @@ class RunConfig:
                 f"config: epochs {self.epochs} and checkpoint_every {self.checkpoint_every} must be at least 1, "
                 f"threads {self.threads} at least 0"
             )
+
+        if not 0 <= self.seed < MOST_SEEDS:
+            raise InputError(f"config: seed {self.seed} must lie between 0 and {MOST_SEEDS - 1}")
 
     @property
     def model(self) -> ModelConfig:

@@ -131,7 +131,8 @@ class FrontEnd(nn.Module):
         """Logarithm of power, before normalisation: (B, T, F) and frames (B,); frames beyond a length are rubbish."""
         inside = torch.arange(samples.shape[1], device=samples.device) < lengths[:, None]
         spectrum = torch.stft(
-            samples * inside,
+            # Half of an odd transform is rounded down at both ends: one zero more gives the frames of `frames`.
+            torch.nn.functional.pad(samples * inside, (0, self.config.transform_size % 2)),
             self.config.transform_size,
             hop_length=self.config.hop_samples,
             win_length=self.config.window_samples,

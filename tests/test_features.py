@@ -145,3 +145,12 @@ def test_masks_follow_the_seed_and_stay_within_their_shares():
 def test_impossible_masks_are_refused(settings):
     with pytest.raises(InputError, match="spec_augment"):
         SpecAugmentConfig(**settings)
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 16_000, 22_050, 44_100])
+@pytest.mark.parametrize("kind", ["spectrogram", "log_mel"])
+def test_there_are_as_many_frames_as_are_told_at_any_rate(rate, kind):
+    front_end = FrontEnd(FeaturesConfig(kind, rate))
+    for count in (front_end.config.hop_samples * 100 + more for more in (-1, 0, 1)):
+        features, frames = front_end(torch.randn(1, count), torch.tensor([count]))
+        assert features.shape[1] == int(frames) == front_end.frames(count)

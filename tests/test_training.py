@@ -1,5 +1,6 @@
 """Training: CTC, learning-rate schedule, and resuming bit-exactly after kill -9."""
 
+import csv
 import dataclasses
 import math
 import os
@@ -12,10 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from deepspeech_sparse import runs
 from deepspeech_sparse.audio import load_audio
 from deepspeech_sparse.augment import AugmentConfig
 from deepspeech_sparse.batches import DataConfig
-from deepspeech_sparse.callbacks import AtomicCheckpointIO, load_checkpoint
+from deepspeech_sparse.callbacks import AtomicCheckpointIO, TrainingStopped, load_checkpoint
 from deepspeech_sparse.config import RunConfig, save_config
 from deepspeech_sparse.corpora.manifest import Utterance, read_manifest, write_manifest
 from deepspeech_sparse.errors import InputError
@@ -114,6 +116,44 @@ def test_a_run_stopped_at_any_step_continues_bit_exactly(step, tiny, unbroken, t
     rows = (tmp_path / "metrics.csv").read_text().splitlines()[1:]
     assert [row.split(",")[0] for row in rows] == ["1", "2", "3", "4"]
     assert not [warning for warning in recwarn if "resum" in str(warning.message)]  # Lightning doubts it
+
+
+def table(run: Path) -> list[dict[str, str]]:
+    """metrics.csv without what takes another time each time."""
+    with open(run / "metrics.csv", newline="") as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("epoch", [1, 4])
+def test_a_signal_in_the_last_batch_of_an_epoch_waits_for_its_validation(epoch, tiny, unbroken, tmp_path, monkeypatch):
+    last, real = int(table(unbroken)[epoch - 1]["step"]), runs.Checkpoints.on_train_batch_end
+
+    def signalled(self, trainer, *arguments) -> None:
+        if trainer.global_step == last:
+            self.note_signal(signal.SIGTERM, None)
+        real(self, trainer, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(TrainingStopped):
+        patch.setattr(runs.Checkpoints, "on_train_batch_end", signalled)
+        train(tiny, tmp_path)
+    assert table(tmp_path) == table(unbroken)[:epoch]
+    train(tiny, tmp_path, resume=True)
+    expected, reached = weights(unbroken), weights(tmp_path)
+    assert all(torch.equal(expected[name], reached[name]) for name in expected)
+    assert table(tmp_path) == table(unbroken), "sparsity and threshold, too, which are measured at mask updates alone"
+
+
+def test_a_run_goes_on_from_its_best_checkpoint_in_another_folder(tiny, unbroken, tmp_path):
+    train(tiny, tmp_path, resume=unbroken / "checkpoints" / "best.ckpt")
+    expected, reached = weights(unbroken), weights(tmp_path)
+    assert all(torch.equal(expected[name], reached[name]) for name in expected)
+    assert table(tmp_path) == table(unbroken)[-len(table(tmp_path)) :]
+
+
+def test_signals_are_as_before_when_a_training_is_over(tiny, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    train(dataclasses.replace(tiny, epochs=1, pruning=None), tmp_path)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_sigterm_saves_and_ends_cleanly(tiny, tmp_path):

@@ -195,7 +195,7 @@ class PruningConfig:
             has it, yes for narang, no for the others
         group_lasso: factor of the penalty sum ||block||_2, which drives whole blocks to zero until masks are frozen
         include: only weights whose name matches one of these patterns, e.g. ["*weight_hh*"]; none for all
-        exclude: weights to leave dense, by name pattern
+        exclude: weights to leave dense, by name pattern, beside the CTC head; [] prunes the head, too
     """
 
     recurrent: Goal | None = None

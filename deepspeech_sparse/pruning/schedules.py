@@ -34,7 +34,7 @@ class NarangThreshold:
         if not 0 <= self.start < self.ramp < self.end:
             raise InputError(
                 f"pruning: need 0 <= start < ramp < end, got start {self.start}, ramp {self.ramp}, "
-                f"end {self.end} (steps)"
+                f"end {self.end} (steps). Lower start_epoch, raise ramp or end, or train longer"
             )
         if self.every < 1:
             raise InputError(f"pruning: every = {self.every} steps; masks can be updated at most once per step")

@@ -36,7 +36,7 @@ def prunable_weights(module: nn.Module, *, include: Sequence[str] = (), exclude:
     Args:
         include: name patterns (`*` matches dots too); given, only parameters that match one are taken, and then also
             matrices of modules that are not known here, as linear (2-D) or convolution
-        exclude: name patterns of parameters to leave dense
+        exclude: name patterns of parameters to leave dense, beside the CTC head; () prunes the head, too
 
     Raises:
         InputError: a pattern that matches no parameter
@@ -47,11 +47,12 @@ def prunable_weights(module: nn.Module, *, include: Sequence[str] = (), exclude:
             raise InputError(
                 f"pruning: the pattern {pattern!r} matches no weight. The weights are {', '.join(names) or 'none'}"
             )
+    dense = (*exclude, *HEAD) if exclude else ()
     found = []
     for path, layer in module.named_modules():
         for name, parameter in layer.named_parameters(recurse=False):
             full = f"{path}.{name}".lstrip(".")
-            if full not in names or any(fnmatchcase(full, pattern) for pattern in exclude):
+            if full not in names or any(fnmatchcase(full, pattern) for pattern in dense):
                 continue
             asked = any(fnmatchcase(full, pattern) for pattern in include)
             kind = kind_of(layer, explicit=asked, matrix=parameter.dim() == 2)

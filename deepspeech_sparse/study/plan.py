@@ -108,8 +108,18 @@ def load_study(path: Path, out: Path) -> Study:
             raise InputError(
                 f"{path}: {cell.name} takes its threshold from {cell.needs}, which is no cell of this study"
             )
+        refuse_circle(cell, cells, path)
     test = values.get("test")
     return Study(Path(values["evaluate"]), Path(test) if test else None, tuple(cells.values()))
+
+
+def refuse_circle(cell: Cell, cells: dict[str, Cell], path: Path) -> None:
+    """InputError for cells that wait for each other for ever."""
+    chain = [cell.name]
+    while (needs := cells[chain[-1]].needs if chain[-1] in cells else None) is not None:
+        if needs in chain:
+            raise InputError(f"{path}: {' <- '.join([*chain, needs])}: thresholds are taken in a circle; break it")
+        chain.append(needs)
 
 
 def grid_of(values: Any, place: str) -> Grid:
@@ -141,7 +151,7 @@ def short(value: Any) -> str:
 
 def cell_of(name: str, values: dict, grid: Grid, changes: dict[str, Any], out: Path, path: Path) -> Cell:
     settings = {
-        key: short(changes[key]) for key in grid.vary if not key.endswith(COLUMNS) and not key.startswith("gradients.")
+        key: short(changes[key]) for key in grid.vary if not key.endswith(COLUMNS) and key.split(".")[0] != "gradients"
     }
     needs = None
     pruning = values.get("pruning")

@@ -52,6 +52,8 @@ def run_study(path: Path, out: Path, *, jobs: int = 1, earlier: Path | None = No
             raise InputError(f"{path}: {name}: {manifest} does not exist; prepare the corpus first")
     for cell in study.cells:
         refuse_other_config(cell, out)
+        refuse_other_manifest(out / cell.name / ROW, study.manifest)
+        refuse_other_manifest(out / cell.name / TEST_ROW, study.test)
     console = Console()
     if earlier is not None:
         taken = take_earlier(study, out, earlier)
@@ -104,6 +106,16 @@ def refuse_other_config(cell: Cell, out: Path) -> None:
             )
 
 
+def refuse_other_manifest(path: Path, manifest: Path | None) -> None:
+    """What was evaluated on another corpus is not taken for the one that the study names now."""
+    row = read_row(path.parent, path.name)
+    if manifest is not None and row is not None and row.done and row.manifest != manifest.name:
+        raise InputError(
+            f"{path}: was evaluated on {row.manifest}, the study now says {manifest}; restore that, or remove the "
+            "file, and the same command evaluates again without training"
+        )
+
+
 class Watch:
     """Starts processes while there is room, and looks after them until all are done."""
 
@@ -113,7 +125,8 @@ class Watch:
         self.seconds: list[float] = []  # taken by the cells of this session
 
     def run(self, waiting: Sequence[Cell]) -> None:
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        ends = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]  # the latter: ssh is gone
+        before = {number: signal.signal(number, signal.default_int_handler) for number in ends}
         left = list(waiting)
         try:
             while left or self.running:
@@ -121,11 +134,12 @@ class Watch:
                 time.sleep(0.1)
                 for name in [name for name, (process, _) in self.running.items() if process.poll() is not None]:
                     self.finish(name, len(left))
-        except KeyboardInterrupt:
+        except BaseException:  # a full disk, too: no training goes on that nobody watches
             self.stop()
             raise
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def start_next(self, left: list[Cell]) -> None:
         """Start the first cells that need not wait for another, as many as there is room for."""

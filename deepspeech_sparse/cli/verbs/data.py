@@ -47,9 +47,11 @@ def data_check(manifest: Path, *, config: Path | None = None) -> int:
         from ...runs import speech_recognition
 
         run = load_config(config)
+        module = speech_recognition(run)
+        fastest = max(run.augment.speed) if run.augment else 1.0  # as training, which leaves out what is too short then
         options = {
             "alphabet": Alphabet(run.alphabet),
-            "frames": speech_recognition(run).output_frames,
+            "frames": lambda seconds: module.output_frames(seconds / fastest),
             "sample_rate": run.features.sample_rate,
         }
     report = check_manifest(manifest, **options)
