@@ -129,6 +129,12 @@ def test_names_choose_weights_of_unknown_modules_too():
     assert [weight.name for weight in prunable_weights(module, exclude=["first*"])] == ["second.weight"]
 
 
+def test_the_head_stays_dense_whatever_else_is_excluded():
+    module = nn.ModuleDict({"first": nn.Linear(4, 4), "second": nn.Linear(4, 4), "head": nn.Linear(4, 3)})
+    assert [weight.name for weight in prunable_weights(module, exclude=["first*"])] == ["second.weight"]
+    assert prunable_weights(module, exclude=[])[-1].name == "head.weight"
+
+
 def test_heuristics_of_table_1_place_start_ramp_and_end():
     pruner = pruner_of(nn.GRU(4, 4), PruningConfig(TARGET), total=55000, epoch=2750)
     schedule = pruner.groups[0].rule.schedule

@@ -156,6 +156,9 @@ def test_a_test_set_has_a_table_of_its_own(grid, tones, tmp_path, capsys):
         assert tested.word_errors == row.word_errors[::-1] and tested.manifest == "backwards.jsonl"
         assert row.history and not tested.history
     assert "0 failed" in capsys.readouterr().out
+    grid.write_text(grid.read_text().replace(str(test), str(tones["dev"])))
+    assert main(run) == 1
+    assert "test.json: was evaluated on backwards.jsonl, the study now says" in capsys.readouterr().err
 
 
 def test_what_ran_elsewhere_is_taken_and_not_trained(grid, tmp_path, capsys):
@@ -258,6 +261,10 @@ def test_one_failure_is_a_row_and_the_rest_goes_on(grid, tmp_path):
         ({"grids": [{"name": "a"}, {"name": "a"}]}, "two cells are called a"),
         ({"grids": [{"name": "a", "set": {"sed": 1}}]}, "a: unknown key sed; did you mean seed"),
         ({"grids": [{"name": "a", "set": {"pruning.recurrent.dense": "b"}}]}, "a takes its threshold from b"),
+        (
+            {"grids": [{"name": "a", "set": {"pruning.recurrent.dense": "a"}}]},
+            "a <- a: thresholds are taken in a circle",
+        ),
     ],
 )
 def test_wrong_study_files_are_refused_before_any_training(change, words, grid, tmp_path):
@@ -283,6 +290,16 @@ def test_cells_that_share_a_goal_each_have_their_own(grid, tmp_path):
     assert [cell.needs for cell in cells] == ["dense_seed-0"] * 2
     assert [cell.name for cell in cells] == [f"narang_recurrent-dense_seed-0-0.8_phi_ratio-{phi}" for phi in (1.5, 2)]
     assert cells[0].settings == {"pruning.recurrent": "dense_seed-0-0.8", "pruning.schedule.phi_ratio": "1.5"}
+
+
+def test_gradients_as_a_whole_may_vary_and_have_their_own_column(grid, tmp_path):
+    values = yaml.safe_load(grid.read_text())
+    values["grids"] = [
+        {"name": "dense", "vary": {"gradients": [None, {"rule": {"kind": "sparsity", "sparsity": 0.8}}]}}
+    ]
+    grid.write_text(yaml.safe_dump(values))
+    exact, sparse = load_study(grid, tmp_path).cells
+    assert exact.settings == sparse.settings == {} and sparse.told["gradients"] == "sparsity 0.8"
 
 
 def test_a_folder_trained_with_other_settings_is_not_taken(grid, tmp_path, capsys):
