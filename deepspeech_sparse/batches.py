@@ -1,5 +1,6 @@
 """From manifests to batches of audio and labels. Augmentation touches training batches only."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,6 +173,14 @@ class SpeechData(L.LightningDataModule):
         # Plans differ a little in length from epoch to epoch, so the total is counted, not multiplied.
         self.steps_of_epoch = [len(self.plan(epoch)) for epoch in range(self.epochs)]
         self.total_steps = sum(self.steps_of_epoch)
+
+    @property
+    def digest(self) -> str:
+        """Of all utterances, wherever their audio lies: a resumed training wants the same ones."""
+        told = [
+            (each.id, each.duration, each.offset, each.text) for each in self.train_utterances + self.dev_utterances
+        ]
+        return hashlib.sha256(repr(told).encode(errors="surrogatepass")).hexdigest()
 
     def plan(self, epoch: int) -> list[list[int]]:
         """The batches of an epoch, by the length that utterances have once their speed has been changed."""

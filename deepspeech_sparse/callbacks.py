@@ -85,14 +85,16 @@ class Checkpoints(L.Callback):
         folder: where they go
         config: the run's config as plain values, stored inside
         every: optimizer steps between two `last.ckpt`
+        corpus: digest of the utterances, stored inside
         best_from: step before which no checkpoint counts as best: while pruning is under way the network is denser
             than what was asked for, and its lower error rate is not the sparse network's
     """
 
-    def __init__(self, folder: Path, config: dict, every: int, best_from: int = 0) -> None:
+    def __init__(self, folder: Path, config: dict, every: int, *, corpus: str = "", best_from: int = 0) -> None:
         self.folder = folder
         self.config = config
         self.every = every
+        self.corpus = corpus
         self.best_from = best_from
         self.versions = versions()  # now: the checkout may have moved on when the training ends
         self.best_wer = math.inf
@@ -147,6 +149,7 @@ class Checkpoints(L.Callback):
         checkpoint["format"] = CHECKPOINT_FORMAT
         checkpoint["config"] = self.config
         checkpoint["versions"] = self.versions
+        checkpoint["corpus"] = self.corpus
 
     def state_dict(self) -> dict:
         return {"best_wer": self.best_wer}

@@ -50,9 +50,11 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
     data, module = fresh(config if checkpoint is None else replace(config, init_from=None))
     if checkpoint is None:
         fit_front_end(config, data, module)
+    else:
+        refuse_other_corpus(checkpoint, data)
     plain = config_to_dict(config)
     monitor = Monitor(out / "metrics.csv", data.total_steps, METRICS if config.gradients is not None else ())
-    checkpoints = Checkpoints(out / "checkpoints", plain, config.checkpoint_every)
+    checkpoints = Checkpoints(out / "checkpoints", plain, config.checkpoint_every, corpus=data.digest)
     callbacks: list[L.Callback] = [monitor, checkpoints]
     if config.pruning is not None:
         pruning = gradual_pruning(config.pruning, data)
@@ -209,6 +211,17 @@ def trained_model(source: Path) -> Model:
     path = run_checkpoint(source)
     module, config = trained_module(load_checkpoint(path), path)
     return Model(module.front_end, module.network, config.model, {})
+
+
+def refuse_other_corpus(checkpoint: Path, data: SpeechData) -> None:
+    """InputError where manifests have changed since: batches would be others, and some epochs cut short."""
+    before = load_checkpoint(checkpoint).get("corpus")  # checkpoints did not always tell
+    if before and before != data.digest:
+        manifests = ", ".join(map(str, (*data.config.train_manifests, data.config.dev)))
+        raise InputError(
+            f"{checkpoint}: was trained on other utterances than {manifests} hold now; restore them, or start anew in "
+            f"another --out, perhaps with --init_from {checkpoint}"
+        )
 
 
 def dense_module(source: Path) -> torch.nn.Module:

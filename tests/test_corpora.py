@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import itertools
 import json
 import logging
 import threading
@@ -471,12 +472,25 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         prepare("an4", archive=tmp_path, out=tmp_path / "file" / "out")
 
 
-def test_holding_out_does_not_depend_on_order_and_spares_the_last_speaker():
+def test_holding_out_does_not_depend_on_order_and_keeps_speakers_whole():
     utterances = [Utterance(str(index), Path("/x"), 1.0, "x", f"s{index % 7}") for index in range(70)]
     stay, held = hold_out(utterances, 0.15)
     assert len(held) == 20 and len({u.speaker for u in held}) == 2 and len(stay) == 50
     again, _ = hold_out(utterances[::-1], 0.15)
     assert set(again) == set(stay)
-    assert hold_out(utterances[::7], 0.5) == (utterances[::7], []), "a single speaker cannot be split"
+    stay, held = hold_out(utterances[::7], 0.5)
+    assert len(stay) + len(held) == len(utterances[::7]) and len(held) == round(len(utterances[::7]) / 2), "one speaker"
     alone = [Utterance(str(index), Path("/x"), 1.0, "x") for index in range(10)]
     assert len(hold_out(alone, 0.2)[1]) == 2
+
+
+def test_a_speaker_of_most_of_a_corpus_is_not_held_out_of_it():
+    def said(count: int, speaker: str) -> list[Utterance]:
+        return [Utterance(f"{speaker}{index}", Path("a.wav"), 1.0, "a", speaker) for index in range(count)]
+
+    for names in itertools.permutations(("anna", "ben", "eve")):
+        few, some, most = (said(count, name) for count, name in zip((50, 60, 900), names))
+        stay, held = hold_out(few + some + most, 0.1)
+        assert len(stay) >= 900 and 50 <= len(held) <= 110
+    assert [len(part) for part in hold_out(said(100, "anna") + said(900, "ben"), 0.1)] == [900, 100]
+    assert hold_out([], 0.1) == ([], []) and hold_out(said(1, "anna"), 0.1)[1] == []

@@ -150,6 +150,16 @@ def test_a_run_goes_on_from_its_best_checkpoint_in_another_folder(tiny, unbroken
     assert table(tmp_path) == table(unbroken)[-len(table(tmp_path)) :]
 
 
+def test_a_run_whose_manifest_has_changed_is_not_resumed(tiny, tmp_path, train_until):
+    utterances = read_manifest(tiny.data.train)
+    write_manifest(tmp_path / "train.jsonl", utterances)
+    config = dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, train=tmp_path / "train.jsonl"))
+    train_until(config, tmp_path / "run", 4)
+    write_manifest(tmp_path / "train.jsonl", utterances[1:])
+    with pytest.raises(InputError, match=r"trained on other utterances than .*train\.jsonl.*--init_from"):
+        train(config, tmp_path / "run", resume=True)
+
+
 def test_signals_are_as_before_when_a_training_is_over(tiny, tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     train(dataclasses.replace(tiny, epochs=1, pruning=None), tmp_path)
