@@ -67,12 +67,12 @@ class RunConfig:
         Alphabet(self.alphabet)
         if self.epochs < 1 or self.checkpoint_every < 1 or self.threads < 0:
             raise InputError(
-                f"config: epochs {self.epochs} and checkpoint_every {self.checkpoint_every} must be at least 1, "
+                f"epochs {self.epochs} and checkpoint_every {self.checkpoint_every} must be at least 1, "
                 f"threads {self.threads} at least 0"
             )
 
         if not 0 <= self.seed < MOST_SEEDS:
-            raise InputError(f"config: seed {self.seed} must lie between 0 and {MOST_SEEDS - 1}")
+            raise InputError(f"seed {self.seed} must lie between 0 and {MOST_SEEDS - 1}")
 
     @property
     def model(self) -> ModelConfig:
