@@ -64,7 +64,7 @@ class FeaturesConfig:
 
     @property
     def hop_seconds(self) -> float:
-        """Of a hop as it is taken, in whole samples: times of texts are counted in it."""
+        """Of a hop as it is taken, in whole samples."""
         return self.hop_samples / self.sample_rate
 
     @property

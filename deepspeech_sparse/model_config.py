@@ -26,9 +26,14 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         Alphabet(self.alphabet)  # refuses symbols given twice, and none at all
-        frame = self.features.hop_seconds * self.network.time_stride
-        if frame > LONGEST_FRAME:
+        if self.seconds_per_frame > LONGEST_FRAME:
             raise InputError(
                 f"features.hop {self.features.hop} s times the network's time stride {self.network.time_stride} is "
-                f"{frame:g} s, of which one label is written; {LONGEST_FRAME:g} s are the most, 0.02 to 0.08 usual"
+                f"{self.seconds_per_frame:g} s, of which one label is written; {LONGEST_FRAME:g} s are the "
+                "most, 0.02 to 0.08 usual"
             )
+
+    @property
+    def seconds_per_frame(self) -> float:
+        """Of the network's output, in whole samples: times of texts are counted in it."""
+        return self.features.hop_seconds * self.network.time_stride

@@ -328,7 +328,7 @@ class Recognizer:
     @property
     def seconds_per_frame(self) -> float:
         """Of the network's output."""
-        return self.config.features.hop_seconds * self.config.network.time_stride
+        return self.config.seconds_per_frame
 
     @torch.inference_mode()
     def features_of(self, recordings: list[np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -212,7 +212,7 @@ class Stream:
         self.latency = algorithmic_latency(config)
         self.features = FeatureStream(front_end)
         self.network = NetworkStream(network)
-        self.decoder = GreedyStream(alphabet, config.features.hop_seconds * config.network.time_stride)
+        self.decoder = GreedyStream(alphabet, config.seconds_per_frame)
         self.shown, self.over = "", False
 
     def feed(self, samples: np.ndarray) -> list[Partial | Final]:

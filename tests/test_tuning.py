@@ -19,7 +19,7 @@ from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.recognizer import Recognizer
 from deepspeech_sparse.tuning import search as tuning_search
 from deepspeech_sparse.tuning.recipe import decoder_section, write_section
-from deepspeech_sparse.tuning.scores import saved_scores
+from deepspeech_sparse.tuning.scores import heard, saved_scores
 from deepspeech_sparse.tuning.search import half_steps, search_grid, tune
 from deepspeech_sparse.tuning.trials import Trial, read_trials
 
@@ -152,7 +152,8 @@ def test_the_same_lines_beside_other_audio_are_another_corpus(model, tones, tmp_
         soundfile.write(folder / "a.wav", loudness * load_audio(utterance.audio) + 0.01, 16_000)
         write_manifest(folder / "dev.jsonl", [Utterance("a", folder / "a.wav", 0.2, "a")])
         utterances = read_manifest(folder / "dev.jsonl")
-        found += saved_scores(recognizer, model, utterances, folder / "dev.jsonl", tmp_path / "tuning")
+        key = heard(model, folder / "dev.jsonl", utterances)
+        found += saved_scores(recognizer, utterances, folder / "dev.jsonl", tmp_path / "tuning", key)
     assert (tmp_path / "1.0" / "dev.jsonl").read_text() == (tmp_path / "0.01" / "dev.jsonl").read_text()
     assert not torch.equal(*found)
 

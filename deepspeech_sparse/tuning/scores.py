@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 
 def saved_scores(
-    recognizer: Recognizer, model: Path, utterances: list[Utterance], manifest: Path, folder: Path
+    recognizer: Recognizer, utterances: list[Utterance], manifest: Path, folder: Path, key: str
 ) -> list[Tensor]:
-    """Log-probabilities (T, V) of every utterance, from `folder` if the same model, manifest and audio have been there.
+    """Log-probabilities (T, V) of every utterance, from `folder` if they are there by this `key`.
 
     Raises:
         InputError: audio that cannot be read, a file that cannot be written
     """
-    path = folder / f"log_probs-{fingerprint(model, manifest, *audio_of(utterances))}.safetensors"
+    path = folder / f"log_probs-{key}.safetensors"
     found = read_scores(path, utterances)
     if found is not None:
         log.info("%s: log-probabilities of %d utterances taken from it", path, len(found))
@@ -44,9 +44,9 @@ def saved_scores(
     return scores
 
 
-def audio_of(utterances: list[Utterance]) -> list[Path]:
-    """Their files: manifests of the same lines may lie beside other audio."""
-    return list(dict.fromkeys(utterance.audio for utterance in utterances))
+def heard(model: Path, manifest: Path, utterances: list[Utterance]) -> str:
+    """The key of what a model says of a corpus: manifests of the same lines may lie beside other audio."""
+    return fingerprint(model, manifest, *dict.fromkeys(utterance.audio for utterance in utterances))
 
 
 def read_scores(path: Path, utterances: list[Utterance]) -> list[Tensor] | None:

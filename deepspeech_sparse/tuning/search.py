@@ -21,7 +21,7 @@ from ..inference import Engine
 from ..recognizer import Recognizer
 from .picture import surface_picture
 from .recipe import decoder_section, write_section
-from .scores import audio_of, fingerprint, saved_scores
+from .scores import fingerprint, heard, saved_scores
 from .trials import Trial, Tuning, append_trial, read_trials
 
 ALPHAS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -74,7 +74,8 @@ def tune(
         raise InputError(f"{manifest}: no word in {len(utterances)} utterances; an error rate needs texts")
     recognizer = Recognizer.load(model, engine=engine, threads=threads)
     decoder_of(decoder, recognizer.alphabet)  # what is wrong with it is found before the network runs
-    scores = saved_scores(recognizer, model, utterances, manifest, out)
+    corpus = heard(model, manifest, utterances)
+    scores = saved_scores(recognizer, utterances, manifest, out, corpus)
 
     def search(gamma: float, alpha: float, beta: float) -> Trial:
         config = replace(decoder, alpha=alpha, beta=beta, gamma=gamma)
@@ -83,7 +84,7 @@ def tune(
     greedy = trial_of(decoder_of(DecoderConfig(), recognizer.alphabet), scores, utterances, 0.0, 0.0)
     files = [path for path in (decoder.lm, decoder.lexicon, decoder.priors) if path is not None]
     same = replace(decoder, alpha=0.0, beta=0.0, gamma=0.0, lm=None, lexicon=None, priors=None)
-    key = f"{fingerprint(model, manifest, *audio_of(utterances), *files)} {same}"
+    key = f"{corpus} {fingerprint(*files)} {same}"
     trials = []
     for gamma in sorted({float(gamma) for gamma in gammas}):
         found = search_grid(partial(search, gamma), alphas, betas, out / "tune.csv", f"{key} {gamma:g}")
