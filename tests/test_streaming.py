@@ -50,7 +50,8 @@ def recognizer_of(shape: dict, features: FeaturesConfig = GLOBAL, seed: int = 0)
     config = tiny_config(features=features, bidirectional=False, **shape)
     module = tiny_module(config, seed=seed)
     if module.network.lookahead is not None:  # begins as the identity, which would hide what it does
-        torch.nn.init.normal_(module.network.lookahead.weight)
+        weight = module.network.lookahead.weight
+        torch.nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)  # rows stay as large as a trained network's
     return Recognizer(Model(module.front_end, module.network, config.model, {}))
 
 
