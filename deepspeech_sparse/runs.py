@@ -19,6 +19,7 @@ from .corpora.check import frames_needed
 from .corpora.manifest import Utterance
 from .errors import InputError
 from .gradients.callback import METRICS, SparseGradients
+from .lock import alone_in
 from .model_file import Model, load_model
 from .pruning import GradualPruning, PruningConfig
 from .settings import config_to_dict, differences
@@ -42,7 +43,7 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
         the run folder
 
     Raises:
-        InputError: bad config or data, or a run that cannot be resumed
+        InputError: bad config or data, a run that cannot be resumed, or one that another process is training
         TrainingStopped: Ctrl-C or SIGTERM came; the state is saved
     """
     checkpoint = checkpoint_to_resume(config, out, resume)
@@ -68,19 +69,19 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
         gradients = SparseGradients(config.gradients, total_steps=data.total_steps, csv_path=out / "gradients.csv")
         gradients.prepare(module)
         callbacks.insert(0, gradients)
-    out.mkdir(parents=True, exist_ok=True)
-    save_config(config, out / "config.yaml")
-    quiet_lightning()
-    trainer = trainer_of(
-        config,
-        default_root_dir=out,
-        max_epochs=config.epochs,
-        callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
-        logger=TensorBoardLogger(out, name=None, version="tensorboard"),
-        log_every_n_steps=10,
-    )
-    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    with alone_in(out):
+        save_config(config, out / "config.yaml")
+        quiet_lightning()
+        trainer = trainer_of(
+            config,
+            default_root_dir=out,
+            max_epochs=config.epochs,
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            logger=TensorBoardLogger(out, name=None, version="tensorboard"),
+            log_every_n_steps=10,
+        )
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     return out
 
 

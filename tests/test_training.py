@@ -30,6 +30,15 @@ from deepspeech_sparse.runs import load_run, train
 from deepspeech_sparse.training import OptimizerConfig, ctc_loss
 from deepspeech_sparse.versions import versions
 
+HOLD = """
+import sys
+from pathlib import Path
+from deepspeech_sparse.lock import alone_in
+with alone_in(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
 
 @pytest.fixture(scope="session")
 def tiny(tones) -> RunConfig:
@@ -325,6 +334,19 @@ def test_a_folder_with_a_run_is_not_overwritten_and_another_config_is_not_resume
         train(tiny, unbroken)
     with pytest.raises(InputError, match=r"seed: 0 -> 7"):
         train(dataclasses.replace(tiny, seed=7), unbroken, resume="auto")
+
+
+def test_two_processes_do_not_train_into_one_folder(tiny, tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(InputError, match="another process is at work in this folder"):
+        train(tiny, tmp_path, resume="auto")
+    assert not (tmp_path / "checkpoints").exists() and not (tmp_path / "config.yaml").exists()
+    holder.kill()  # whatever ends a process, its lock ends with it
+    holder.wait()
+    train(dataclasses.replace(tiny, pruning=None, epochs=1), tmp_path, resume="auto")
 
 
 def test_thresholds_follow_from_a_trained_dense_run(tiny, tmp_path, unbroken):

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from ..config import save_config
 from ..errors import InputError
+from ..lock import alone_in
 from ..results import TABLE, TEST_TABLE, Result, write_results
 from ..settings import config_to_dict, differences, read_yaml
 from .cell import CONFIG, ROW, TEST_ROW, read_row
@@ -41,7 +42,7 @@ def run_study(path: Path, out: Path, *, jobs: int = 1, earlier: Path | None = No
         a row per cell, failed ones included
 
     Raises:
-        InputError: wrong study file, or `out` holds cells with another config
+        InputError: wrong study file, `out` holds cells with another config, or another process runs them
         KeyboardInterrupt: Ctrl-C or SIGTERM; trainings under way have saved their state
     """
     if jobs < 1:
@@ -65,7 +66,8 @@ def run_study(path: Path, out: Path, *, jobs: int = 1, earlier: Path | None = No
         console.print(f"{len(rows)} of {len(study.cells)} cells are done already", highlight=False)
         write_tables(study, out, rows)  # before the hours of the next one
     waiting = [cell for cell in study.cells if cell.name not in rows]
-    Watch(study, out, jobs, rows, console).run(waiting)
+    with alone_in(out):
+        Watch(study, out, jobs, rows, console).run(waiting)
     return write_tables(study, out, rows)
 
 
