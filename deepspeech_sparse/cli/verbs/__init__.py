@@ -5,7 +5,7 @@ Work is done elsewhere; a verb calls it and prints. Heavy modules are imported i
 
 from collections.abc import Callable
 
-from .data import data_check, data_prepare
+from .data import data_check, data_prepare, data_splice
 from .language import lm_build, lm_tune
 from .learning import demo, forecast, study, train
 from .measuring import bench, compare, evaluate, report
@@ -15,6 +15,7 @@ from .storing import export, info
 VERBS: dict[str, Callable] = {
     "data prepare": data_prepare,
     "data check": data_check,
+    "data splice": data_splice,
     "train": train,
     "evaluate": evaluate,
     "compare": compare,
