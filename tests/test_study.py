@@ -17,6 +17,7 @@ from deepspeech_sparse.callbacks import load_checkpoint
 from deepspeech_sparse.cli import main
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import export
+from deepspeech_sparse.lock import alone_in
 from deepspeech_sparse.model_file import open_model
 from deepspeech_sparse.results import Result, failures, read_results, write_results
 from deepspeech_sparse.study.cell import write_row
@@ -271,6 +272,13 @@ def test_wrong_study_files_are_refused_before_any_training(change, words, grid, 
     grid.write_text(yaml.safe_dump({**yaml.safe_load(grid.read_text()), **change}))
     with pytest.raises(InputError, match=words):
         load_study(grid, tmp_path / "out")
+
+
+def test_a_study_that_another_process_runs_is_left_alone(grid, tmp_path):
+    out = tmp_path / "runs"
+    with alone_in(out), pytest.raises(InputError, match="runs: another process is at work in this folder"):
+        run_study(grid, out)
+    assert [path.name for path in out.iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize("key", ["evaluate", "test"])

@@ -56,19 +56,19 @@ def run_study(path: Path, out: Path, *, jobs: int = 1, earlier: Path | None = No
         refuse_other_manifest(out / cell.name / ROW, study.manifest)
         refuse_other_manifest(out / cell.name / TEST_ROW, study.test)
     console = Console()
-    if earlier is not None:
-        taken = take_earlier(study, out, earlier)
-        console.print(
-            f"{taken} of {len(study.cells)} cells are in {earlier}", highlight=False, markup=False, soft_wrap=True
-        )
-    rows = {cell.name: row for cell in study.cells if (row := finished_row(study, out / cell.name)) is not None}
-    if rows:
-        console.print(f"{len(rows)} of {len(study.cells)} cells are done already", highlight=False)
-        write_tables(study, out, rows)  # before the hours of the next one
-    waiting = [cell for cell in study.cells if cell.name not in rows]
     with alone_in(out):
+        if earlier is not None:
+            taken = take_earlier(study, out, earlier)
+            console.print(
+                f"{taken} of {len(study.cells)} cells are in {earlier}", highlight=False, markup=False, soft_wrap=True
+            )
+        rows = {cell.name: row for cell in study.cells if (row := finished_row(study, out / cell.name)) is not None}
+        if rows:
+            console.print(f"{len(rows)} of {len(study.cells)} cells are done already", highlight=False)
+            write_tables(study, out, rows)  # before the hours of the next one
+        waiting = [cell for cell in study.cells if cell.name not in rows]
         Watch(study, out, jobs, rows, console).run(waiting)
-    return write_tables(study, out, rows)
+        return write_tables(study, out, rows)
 
 
 def finished_row(study: Study, folder: Path) -> Result | None:
