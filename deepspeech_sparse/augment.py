@@ -115,6 +115,11 @@ def coloured_noise(length: int, exponent: float, rng: np.random.Generator) -> np
     return np.fft.irfft(spectrum * frequencies ** (-exponent / 2), n=points)[:length].astype(np.float32)
 
 
+def rms(samples: np.ndarray) -> float:
+    """Root of the mean square of (N,) samples."""
+    return float(np.sqrt(np.mean(np.square(samples))))
+
+
 def add_noise(samples: np.ndarray, noise: np.ndarray, decibels: float) -> np.ndarray:
     """`samples` with `noise` scaled to a signal-to-noise ratio, mean power against mean power, of `decibels`."""
     signal, disturbance = np.mean(np.square(samples)), np.mean(np.square(noise))

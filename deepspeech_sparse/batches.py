@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .audio import load_audio
 from .augment import Augment
-from .corpora.manifest import Utterance, read_manifest
+from .corpora.manifest import Utterance, read_manifest, samples_of
 from .epoch_plan import EpochPlan, fill_batches, plan_epoch
 from .errors import InputError
 from .features import pad
@@ -92,9 +91,7 @@ class Utterances(Dataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, Utterance]:
         utterance = self.utterances[index]
-        samples = load_audio(
-            utterance.audio, sample_rate=self.sample_rate, offset=utterance.offset, duration=utterance.duration
-        )
+        samples = samples_of(utterance, self.sample_rate)
         if self.augment is not None:
             samples = self.augment(samples, epoch=self.epoch, utterance=utterance.id)
         return samples, utterance

@@ -15,8 +15,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from .audio import load_audio
-from .corpora.manifest import Utterance, read_manifest
+from .corpora.manifest import Utterance, read_manifest, samples_of
 from .decoder_config import DecoderConfig
 from .epoch_plan import fill_batches
 from .errors import InputError
@@ -227,9 +226,7 @@ def in_batches(utterances: list[Utterance], batch_seconds: float, title: str) ->
 
 def read_utterance(utterance: Utterance, sample_rate: int, manifest: Path) -> np.ndarray:
     try:
-        return load_audio(
-            utterance.audio, sample_rate=sample_rate, offset=utterance.offset, duration=utterance.duration
-        )
+        return samples_of(utterance, sample_rate)
     except InputError as error:
         raise InputError(f"{manifest}: utterance {utterance.id}: {error}") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from .phrases import PhraseFinder
 from .recordings import Pool, Recording, Waiting
 from .sources import Excerpt
 from .streaming import Stream, refuse_what_cannot_stream
-from .transcript import Failure, Segment, Transcript
+from .transcript import Failure, Segment, Transcript, Word
 
 # Mean confidence of a text that is not said. On AN4 dev, with both released models, 5 of 208 right texts lie below it
 # and 597 of 604 texts of other utterances.
@@ -258,7 +258,7 @@ class Recognizer:
         segments = self.segments(text, log_probs, duration)
         seconds = time.perf_counter() - started
         transcript = Transcript(text, segments, duration, seconds, self.name, name)
-        if transcript.words and mean_confidence(transcript.words) < UNLIKELY:
+        if transcript.words and unlikely(transcript.words):
             log.warning("%s: mean confidence of the words is below %g; is this what is said?", name, UNLIKELY)
         return transcript
 
@@ -346,6 +346,11 @@ class Recognizer:
     def recognize_features(self, features: Tensor, frames: Tensor) -> list[str]:
         """Features to text: features (B, T, F), frames (B,) -> B texts."""
         return [best.text for best, *_ in self.decoder.decode(*self.score(features, frames))]
+
+
+def unlikely(words: Sequence[Word]) -> bool:
+    """Whether what the words were aligned with is probably something else."""
+    return mean_confidence(words) < UNLIKELY
 
 
 def source_name(source: Any) -> str:

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .audio import load_audio
-from .corpora.manifest import Utterance
+from .corpora.manifest import Utterance, samples_of
 from .inference import Engine
 from .memory import peaks_in_children
 from .model_file import save_model
@@ -103,10 +102,6 @@ def spread(utterances: Sequence[Utterance], seconds: float) -> list[Utterance]:
     count = max(1, round(seconds * len(utterances) / sum(utterance.duration for utterance in utterances)))
     step = max(1.0, len(utterances) / count)
     return [utterances[int(place * step)] for place in range(min(count, len(utterances)))]
-
-
-def samples_of(utterance: Utterance, sample_rate: int) -> np.ndarray:
-    return load_audio(utterance.audio, sample_rate=sample_rate, offset=utterance.offset, duration=utterance.duration)
 
 
 def lasting(samples: np.ndarray, sample_rate: int, seconds: float = LATENCY_SECONDS) -> np.ndarray:

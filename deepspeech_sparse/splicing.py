@@ -19,11 +19,11 @@ import numpy as np
 import soundfile
 
 from .audio import load_audio
-from .corpora.manifest import Utterance, read_manifest, write_manifest
-from .decoding.alignment import mean_confidence
+from .augment import rms
+from .corpora.manifest import Utterance, read_manifest, samples_of, write_manifest
 from .errors import InputError
 from .files import refuse_unwritable
-from .recognizer import UNLIKELY, Recognizer
+from .recognizer import Recognizer, unlikely
 from .transcript import Word
 
 ANYBODY = 0.25  # share of pieces whose first word is drawn from the vocabulary, where rare words count as much, and
@@ -34,6 +34,7 @@ FADE = 0.008  # s, from one piece into the next
 REACH = 0.04, 0.02  # s before the end of a word and after the start of the next in which they may be cut, too
 SHORTEST = 0.02, 0.01  # s from the start of a word, and from the cut before it, to the cut behind it
 HEARD = 0.02  # s over which loudness is measured
+SILENCE = 1e-6  # rms added to every piece, so that none has none
 LOUDER = 4.0  # most by which a piece is brought to the loudness of the first
 
 log = logging.getLogger(__name__)
@@ -134,12 +135,14 @@ def spoken(recognizer: Recognizer, utterance: Utterance) -> Spoken | None:
     """An utterance, cut between its words; None, and the log says so, where the model does not hear its text in it."""
     rate = recognizer.sample_rate
     try:
-        samples = load_audio(utterance.audio, sample_rate=rate, offset=utterance.offset, duration=utterance.duration)
-        words = recognizer.align(samples, utterance.text, sample_rate=rate).words
+        samples = samples_of(utterance, rate)
+        [log_probs] = recognizer.log_probs([samples])
+        text = recognizer.alphabet.written(utterance.text)
+        words = [word for part in recognizer.segments(text, log_probs, len(samples) / rate) for word in part.words]
     except InputError as error:
         log.warning("%s: left out: %s", utterance.id, error)
         return None
-    if not words or mean_confidence(words) < UNLIKELY:
+    if not words or unlikely(words):
         log.warning("%s: left out: its text is not heard in it", utterance.id)
         return None
     edges = tuple(edge / rate for edge in edges_between(samples, words, rate))
@@ -208,9 +211,9 @@ class Splicer:
 def joined(pieces: Sequence[np.ndarray], sample_rate: int) -> np.ndarray:
     """One recording (N,) of several, each as loud as the first (`LOUDER`) and fading into the next."""
     samples, *following = pieces
-    level = rms(samples)
+    level = rms(samples) + SILENCE
     for piece in following:
-        louder = np.float32(np.clip(level / rms(piece), 1 / LOUDER, LOUDER))
+        louder = np.float32(np.clip(level / (rms(piece) + SILENCE), 1 / LOUDER, LOUDER))
         samples = faded(samples, piece * louder, round(FADE * sample_rate))
     return samples
 
@@ -221,8 +224,3 @@ def faded(before: np.ndarray, after: np.ndarray, fade: int) -> np.ndarray:
     rising = np.linspace(0, 1, fade, dtype=np.float32)
     both = before[len(before) - fade :] * (1 - rising) + after[:fade] * rising
     return np.concatenate([before[: len(before) - fade], both, after[fade:]])
-
-
-def rms(samples: np.ndarray) -> float:
-    """Root of the mean square; above 0, silence too."""
-    return float(np.sqrt(np.mean(np.square(samples)))) + 1e-6

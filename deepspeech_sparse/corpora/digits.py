@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 
 from ..audio import load_audio
-from ..augment import add_noise, coloured_noise
+from ..augment import add_noise, coloured_noise, rms
 from .fsdd import single_digits
 from .manifest import Utterance, write_manifests
 
@@ -70,7 +70,7 @@ def put_together(digits: list[np.ndarray], rng: np.random.Generator) -> np.ndarr
     """One recording (N,) of several, pauses between them, equally loud, with noise all through."""
     parts = [pause(rng)]
     for digit in digits:
-        parts += [digit / max(float(np.sqrt(np.mean(np.square(digit)))), 1e-6), pause(rng)]
+        parts += [digit / max(rms(digit), 1e-6), pause(rng)]
     samples = np.concatenate(parts).astype(np.float32)
     samples = add_noise(samples, coloured_noise(len(samples), rng.uniform(0, 1), rng), rng.uniform(*NOISE))
     return samples * np.float32(rng.uniform(0.3, 0.9) / max(float(np.abs(samples).max()), 1e-6))

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..audio import load_audio
 from ..errors import InputError
 
 EXAMPLE = '{"id": "a1", "audio_filepath": "a1.flac", "duration": 2.5, "text": "hello world"}'
@@ -31,6 +34,15 @@ class Utterance:
     text: str
     speaker: str | None = None
     offset: float = 0.0  # seconds into the audio file at which the utterance begins
+
+
+def samples_of(utterance: Utterance, sample_rate: int) -> np.ndarray:
+    """What is heard of it, (N,) float32 at `sample_rate` Hz.
+
+    Raises:
+        InputError: audio that cannot be read
+    """
+    return load_audio(utterance.audio, sample_rate=sample_rate, offset=utterance.offset, duration=utterance.duration)
 
 
 def read_manifest(path: Path | str, *, audio_must_exist: bool = True) -> list[Utterance]:
