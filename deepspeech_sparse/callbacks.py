@@ -109,7 +109,7 @@ class Checkpoints(L.Callback):
 
     def note_signal(self, number: int, frame: Any) -> None:
         if self.stop_signal is not None:  # a second one means now
-            raise KeyboardInterrupt
+            raise SystemExit(130)  # of a KeyboardInterrupt Lightning makes exit code 1
         self.stop_signal = number
 
     # Not in teardown: by then Lightning has taken its own handlers back, which these would bring in again.

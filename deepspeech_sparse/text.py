@@ -11,6 +11,13 @@ APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\u0060\u00b4", "'")
 
 SPACE_MARK = "|"  # the space in language models of characters: a real one divides the columns of ARPA files
 
+LINE_BREAKING = (
+    "Cc",
+    "Cs",
+    "Zl",
+    "Zp",
+)  # Unicode's control, surrogate, line and paragraph; joiners (Cf) belong to scripts
+
 BLANK_NAME, SPACE_NAME = "<blank>", "<space>"  # of two labels in files that list labels
 
 
@@ -35,6 +42,12 @@ class Alphabet:
     def __post_init__(self) -> None:
         if not self.symbols or len(set(self.symbols)) != len(self.symbols):
             raise InputError(f"alphabet {self.symbols!r}: give each symbol once, and at least one")
+        broken = [symbol for symbol in self.symbols if unicodedata.category(symbol) in LINE_BREAKING]
+        if broken:
+            raise InputError(
+                f"alphabet {self.symbols!r}: {', '.join(map(repr, broken))} would break the lines of lexicons and "
+                "subtitles; give symbols that can be written"
+            )
 
     @property
     def size(self) -> int:

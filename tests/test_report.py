@@ -27,6 +27,7 @@ from deepspeech_sparse.report.sensitivity import stars_of
 from deepspeech_sparse.report.sensitivity_plot import MOST
 from deepspeech_sparse.report.sensitivity_words import outside, star_paragraphs
 from deepspeech_sparse.report.ticks import log_ticks
+from deepspeech_sparse.report.words import seeds
 from deepspeech_sparse.results import Result, read_results, write_results
 from deepspeech_sparse.significance import matched_pair_p_value, readable_p_value, sign_flip_p_value
 from deepspeech_sparse.study.plan import load_study
@@ -297,6 +298,14 @@ def test_marks_lie_where_their_numbers_are(rows):
     [first, *_], _ = wer_pictures(points_of([replace(rows[0], wer_low=None, wer_high=None)]))
     assert first.name == "wer-sparsity"
     assert any(mark == pytest.approx((0, 100 * rows[0].wer), abs=0.05) for mark in marks_of(first.svg))
+
+
+def test_one_model_is_spoken_of_in_the_singular(rows):
+    dense, *others = points_of([row for row in rows if row.done])
+    alone = next(point for point in others if len(point.results) == 1)
+    assert seeds([dense, alone]).startswith(
+        "1 of 2 models was trained with several seeds. 1 was trained with one seed only. Between seeds"
+    )
 
 
 def test_the_page_says_in_words_what_the_figures_show(page, rows):

@@ -1,6 +1,7 @@
 """Text: labels and normal forms."""
 
 import doctest
+import re
 
 import pytest
 from hypothesis import given
@@ -36,6 +37,16 @@ def test_foreign_characters_are_named_once_and_sorted():
 def test_impossible_alphabets_are_refused(symbols):
     with pytest.raises(InputError, match="each symbol once"):
         Alphabet(symbols)
+
+
+@pytest.mark.parametrize("symbol", ["\n", "\t", "\x00", "\x85", "\u2028", "\u2029", "\ud800"])
+def test_symbols_that_would_break_lines_are_refused_by_name(symbol):
+    with pytest.raises(InputError, match=re.escape(repr(symbol)) + " would break"):
+        Alphabet("ab" + symbol)
+
+
+def test_joiners_are_letters_of_their_scripts():
+    assert Alphabet("\u0646\u200c ").size == 4
 
 
 @given(st.text())

@@ -152,6 +152,20 @@ def test_a_signal_in_the_last_batch_of_an_epoch_waits_for_its_validation(epoch, 
     assert table(tmp_path) == table(unbroken), "sparsity and threshold, too, which are measured at mask updates alone"
 
 
+def test_a_second_signal_stops_at_once_and_says_interrupted(tiny, tmp_path, monkeypatch):
+    def signalled_twice(self, trainer, *arguments) -> None:
+        self.note_signal(signal.SIGINT, None)
+        self.note_signal(signal.SIGINT, None)
+
+    monkeypatch.setattr(runs.Checkpoints, "on_train_batch_end", signalled_twice)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit) as stopped:
+        train(tiny, tmp_path)
+    assert stopped.value.code == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not list(tmp_path.glob("checkpoints/*.ckpt")), "the first signal would have saved at the end of its step"
+
+
 def test_a_run_goes_on_from_its_best_checkpoint_in_another_folder(tiny, unbroken, tmp_path):
     train(tiny, tmp_path, resume=unbroken / "checkpoints" / "best.ckpt")
     expected, reached = weights(unbroken), weights(tmp_path)

@@ -140,11 +140,17 @@ def seeds(points: Sequence[Point]) -> str:
         )
     spreads = [max(run.wer for run in point.results) - min(run.wer for run in point.results) for point in several]
     widest, name = max(zip(spreads, (point.name for point in several)))
-    once = "" if len(several) == len(points) else f" {len(points) - len(several)} were trained with one seed only."
+    single = len(points) - len(several)
+    once = f" {single} {was(single)} trained with one seed only." if single else ""
     return (
-        f"{len(several)} of {len(points)} models were trained with several seeds.{once} Between seeds of one model the "
-        f"rates differ by up to {100 * widest:.2f} points, those of {name}; intervals do not cover that."
+        f"{len(several)} of {len(points)} models {was(len(several))} trained with several seeds.{once} Between seeds "
+        f"of one model the rates differ by up to {100 * widest:.2f} points, those of {name}; intervals do not cover "
+        "that."
     )
+
+
+def was(number: int) -> str:
+    return "was" if number == 1 else "were"
 
 
 def failures(failed: Sequence[Result]) -> str:
