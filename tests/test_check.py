@@ -92,8 +92,8 @@ def test_audio_that_cannot_be_used_is_named(make, breakage, monkeypatch):
         soundfile.write(path, make.samples[:0], RATE)
     else:  # a decoder that gives up early without an error
         soundfile.write(path, make.samples, RATE)
-        load = check.load_audio
-        monkeypatch.setattr(check, "load_audio", lambda audio, **how: load(audio, **how)[:: 1 + (audio == path)])
+        whole = check.samples_of
+        monkeypatch.setattr(check, "samples_of", lambda which, rate: whole(which, rate)[:: 1 + (which.audio == path)])
     report = make(audio_filepath="other.wav")
     assert found(report) == [("unreadable audio", "other")] and report.fatal
 

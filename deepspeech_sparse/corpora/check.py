@@ -21,10 +21,10 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from ..audio import load_audio, probe_audio
+from ..audio import probe_audio
 from ..errors import InputError
 from ..text import Alphabet, counted
-from .manifest import Utterance, read_manifest
+from .manifest import Utterance, read_manifest, samples_of
 
 # Kind of problem -> whether training would fail on it. Utterances with too few frames it leaves out, by name.
 KINDS = {
@@ -178,9 +178,7 @@ def _check_audio(utterance: Utterance, length_of: Callable[[Path], float], sampl
         return [Problem("missing audio", utterance.id, f"no file {utterance.audio}")]
     try:
         left = length_of(utterance.audio) - utterance.offset
-        samples = load_audio(
-            utterance.audio, sample_rate=sample_rate, offset=utterance.offset, duration=utterance.duration
-        )
+        samples = samples_of(utterance, sample_rate)
     except InputError as error:
         return [Problem("unreadable audio", utterance.id, str(error))]
     heard = len(samples) / sample_rate
