@@ -24,6 +24,7 @@ import soundfile
 import soxr
 
 from .errors import InputError
+from .files import refuse_unwritable
 from .text import counted
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,20 @@ def load_audio(
     """
     blocks = list(read_blocks(source, sample_rate=sample_rate, offset=offset, duration=duration))
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+
+def write_flac(path: Path, samples: np.ndarray, sample_rate: int) -> None:
+    """A recording in 16 bits without loss: samples (N,), int16 or float32 from -1 to 1, what lies beyond is cut.
+
+    Raises:
+        InputError: when it cannot be written; nothing is left of it
+    """
+    refuse_unwritable(path)
+    try:
+        soundfile.write(path, samples, sample_rate, format="FLAC", subtype="PCM_16")
+    except (OSError, soundfile.LibsndfileError) as error:
+        path.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written ({error}); make room or choose another place") from error
 
 
 def read_blocks(

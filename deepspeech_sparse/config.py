@@ -11,6 +11,7 @@ from .batches import DataConfig
 from .decoder_config import DecoderConfig
 from .errors import InputError
 from .features import FeaturesConfig, SpecAugmentConfig
+from .files import write_whole
 from .gradients import GradientsConfig
 from .model import AnyNetworkConfig, NetworkConfig
 from .model_config import ModelConfig
@@ -90,8 +91,12 @@ def load_config(path: str | Path) -> RunConfig:
 
 
 def save_config(config: RunConfig, path: str | Path) -> None:
-    """Write `config` as YAML that `load_config` reads."""
-    Path(path).write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False), encoding="utf-8")
+    """Write `config` as YAML that `load_config` reads.
+
+    Raises:
+        InputError: when it cannot be written
+    """
+    write_whole(path, yaml.safe_dump(config_to_dict(config), sort_keys=False).encode())
 
 
 def config_of(values: dict, source: str | Path = "config") -> RunConfig:

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -66,9 +67,8 @@ def write_epoch(path: Path, columns: Sequence[str], epoch: int, rows: Sequence[M
     if path.exists():
         with open(path, newline="", encoding="utf-8") as file:
             earlier = [row for row in csv.DictReader(file) if int(row["epoch"]) < epoch]
-    partial = path.with_suffix(".partial")
-    with open(partial, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows([*earlier, *rows])
-    os.replace(partial, path)
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, columns)
+    writer.writeheader()
+    writer.writerows([*earlier, *rows])
+    write_whole(path, table.getvalue().encode())

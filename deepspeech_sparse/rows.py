@@ -13,6 +13,8 @@ from .export import ModelInfo
 from .pruning.config import KINDS
 from .results import Result
 
+ZEROS_BY_CHANCE = 0.01  # share of zeros that makes no model a pruned one
+
 
 def result_of(
     name: str,
@@ -35,7 +37,7 @@ def result_of(
     prunable = [part for part in info.parts if part.kind in pruned_kinds(told)]
     weights, nonzeros = (sum(getattr(part, field) for part in prunable) for field in ("weights", "nonzeros"))
     said = told_of(told)
-    if said["method"] == "dense" and nonzeros < weights:
+    if said["method"] == "dense" and not trained_dense(told) and nonzeros < (1 - ZEROS_BY_CHANCE) * weights:
         said["method"] = "pruned"  # by whom, the file does not say
     return Result(
         run=name,
@@ -53,6 +55,11 @@ def result_of(
         **{key: str(info.provenance.get(key) or "") for key in ("deepspeech_sparse", "torch", "git_commit")},
         **measured,
     )
+
+
+def trained_dense(told: dict[str, Any]) -> bool:
+    """Whether the settings say so: its zeros are then of training by chance or of rounding in its file."""
+    return "pruning" in told and told["pruning"] is None and told.get("init_from") is None
 
 
 def told_of(told: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """A run folder: trained into, resumed from. It holds config.yaml, checkpoints/, metrics.csv and TensorBoard events."""
 
 import logging
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import lightning as L
@@ -14,7 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from .augment import Augment
 from .batches import SpeechData, Utterances
 from .callbacks import AtomicCheckpointIO, Checkpoints, Monitor, load_checkpoint
-from .config import RunConfig, config_of, load_config, save_config
+from .config import RunConfig, config_of, save_config
 from .corpora.check import frames_needed
 from .corpora.manifest import Utterance
 from .errors import InputError
@@ -46,19 +48,24 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
         InputError: bad config or data, a run that cannot be resumed, or one that another process is training
         TrainingStopped: Ctrl-C or SIGTERM came; the state is saved
     """
-    checkpoint = checkpoint_to_resume(config, out, resume)
+    checkpoint = checkpoint_to_resume(out, resume)
+    before: dict[str, Any] = {}
+    if checkpoint is not None:
+        before = {**load_checkpoint(checkpoint), "state_dict": None, "optimizer_states": None}  # Lightning reads those
+        refuse_other_config(checkpoint, before, config)
     # A checkpoint brings weights and statistics along: what the training once started from may be gone.
     data, module = fresh(config if checkpoint is None else replace(config, init_from=None))
     if checkpoint is None:
         fit_front_end(config, data, module)
     else:
-        refuse_other_corpus(checkpoint, data)
+        refuse_other_corpus(checkpoint, before, data)
     plain = config_to_dict(config)
     monitor = Monitor(out / "metrics.csv", data.total_steps, METRICS if config.gradients is not None else ())
     checkpoints = Checkpoints(out / "checkpoints", plain, config.checkpoint_every, corpus=data.digest)
     callbacks: list[L.Callback] = [monitor, checkpoints]
     if config.pruning is not None:
-        pruning = gradual_pruning(config.pruning, data)
+        state = before.get("callbacks", {}).get("GradualPruning", {})
+        pruning = gradual_pruning(config.pruning, data, state.get("measured_q", {}))
         pruning.prepare(module)  # an impossible schedule is refused before the folder is made
         module.total_steps = pruning.learning_rate_steps
         checkpoints.best_from = pruning.last_update
@@ -117,10 +124,16 @@ def fresh(config: RunConfig) -> tuple[SpeechData, SpeechRecognition]:
     return data, module
 
 
-def gradual_pruning(config: PruningConfig, data: SpeechData) -> GradualPruning:
+def gradual_pruning(
+    config: PruningConfig, data: SpeechData, measured_before: Mapping[str, float] = MappingProxyType({})
+) -> GradualPruning:
     """The pruning callback of a run; nothing has been looked at yet."""
     return GradualPruning(
-        config, total_steps=data.total_steps, steps_per_epoch=data.steps_of_epoch[0], load_dense=dense_module
+        config,
+        total_steps=data.total_steps,
+        steps_per_epoch=data.steps_of_epoch[0],
+        load_dense=dense_module,
+        measured_before=measured_before,
     )
 
 
@@ -133,7 +146,7 @@ def fit_front_end(config: RunConfig, data: SpeechData, module: SpeechRecognition
 def training_sample(data: SpeechData, count: int = 1000) -> Iterator[torch.Tensor]:
     """Samples (N,) of up to `count` training utterances, spread over the manifest, as recorded."""
     recorded = Utterances(data.train_utterances, data.alphabet, data.sample_rate)
-    for index in range(0, len(recorded), max(1, len(recorded) // count)):
+    for index in range(0, len(recorded), max(1, math.ceil(len(recorded) / count))):
         yield torch.from_numpy(recorded[index][0])
 
 
@@ -181,11 +194,11 @@ def drop_untrainable(data: SpeechData, module: SpeechRecognition, *, fastest: fl
         )
 
 
-def checkpoint_to_resume(config: RunConfig, out: Path, resume: bool | str | Path) -> Path | None:
+def checkpoint_to_resume(out: Path, resume: bool | str | Path) -> Path | None:
     """The checkpoint a run goes on from, None for a new run.
 
     Raises:
-        InputError: when nothing is there to resume, or what is there was made by another config
+        InputError: when `out` holds a run that is not the one to go on with
     """
     last = out / "checkpoints" / "last.ckpt"
     if resume is False:
@@ -195,14 +208,22 @@ def checkpoint_to_resume(config: RunConfig, out: Path, resume: bool | str | Path
     if resume == "auto" and not last.exists():
         return None
     checkpoint = last if resume in (True, "auto") else Path(resume)
-    before = load_checkpoint(checkpoint)["config"]
-    changed = differences(before, config_to_dict(config))
+    if last.exists() and checkpoint.resolve().parent != last.parent.resolve():
+        raise InputError(
+            f"{out}: already holds a run, which going on from {checkpoint} would overwrite; choose another --out, or "
+            "continue the run that is there with --resume auto"
+        )
+    return checkpoint
+
+
+def refuse_other_config(checkpoint: Path, before: dict, config: RunConfig) -> None:
+    """InputError where settings have changed since."""
+    changed = differences(before["config"], config_to_dict(config))
     if changed:
         raise InputError(
             f"{checkpoint}: was made with another config, a resumed run would not equal an unbroken one: "
             f"{'; '.join(changed)}. Restore these values, or start anew in another --out"
         )
-    return checkpoint
 
 
 def trained_model(source: Path) -> Model:
@@ -214,10 +235,10 @@ def trained_model(source: Path) -> Model:
     return Model(module.front_end, module.network, config.model, {})
 
 
-def refuse_other_corpus(checkpoint: Path, data: SpeechData) -> None:
+def refuse_other_corpus(checkpoint: Path, before: dict, data: SpeechData) -> None:
     """InputError where manifests have changed since: batches would be others, and some epochs cut short."""
-    before = load_checkpoint(checkpoint).get("corpus")  # checkpoints did not always tell
-    if before and before != data.digest:
+    corpus = before.get("corpus")  # checkpoints did not always tell
+    if corpus and corpus != data.digest:
         manifests = ", ".join(map(str, (*data.config.train_manifests, data.config.dev)))
         raise InputError(
             f"{checkpoint}: was trained on other utterances than {manifests} hold now; restore them, or start anew in "
@@ -265,11 +286,6 @@ def trained_module(checkpoint: dict, path: Path) -> tuple[SpeechRecognition, Run
     except RuntimeError as error:
         raise InputError(f"{path}: weights do not fit the config stored beside them: {error}") from error
     return module.eval(), config
-
-
-def run_config(out: str | Path) -> RunConfig:
-    """The config of a run folder."""
-    return load_config(Path(out) / "config.yaml")
 
 
 def quiet_lightning() -> None:

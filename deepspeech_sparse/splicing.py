@@ -16,9 +16,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
-from .audio import load_audio
+from .audio import load_audio, write_flac
 from .augment import rms
 from .corpora.manifest import Utterance, read_manifest, samples_of, write_manifest
 from .errors import InputError
@@ -111,14 +110,13 @@ def splice(model: Path, manifest: Path, out: Path, *, copies: int = 5, seed: int
     if heard < len(utterances):
         log.warning("%s: %d of %d utterances are left out", manifest, len(utterances) - heard, len(utterances))
     splicer = Splicer(voices, random.Random(seed))
-    (out / "audio").mkdir(parents=True, exist_ok=True)
     new = []
     for copy in range(copies):
         for number, utterance in enumerate(utterances):
             pieces = splicer.utterance(voice_of(utterance))
             samples = joined([piece.samples(rate) for piece in pieces], rate)
             path = out / "audio" / f"{copy}-{number:05d}.flac"
-            soundfile.write(path, np.clip(samples, -1, 1), rate, subtype="PCM_16")
+            write_flac(path, samples, rate)
             text = " ".join(word for piece in pieces for word in piece.words)
             new.append(
                 Utterance(f"splice{copy}-{utterance.id}", path.resolve(), len(samples) / rate, text, utterance.speaker)

@@ -127,8 +127,8 @@ class SpeechRecognition(L.LightningModule):
         if not torch.isfinite(loss):
             raise InputError(
                 f"training: the loss is {loss.item()} at step {self.global_step} on utterances {', '.join(batch.ids)}. "
-                "Lower optimizer.learning_rate or optimizer.clip, or run `deepspeech-sparse data check`; "
-                "--resume auto continues from the last checkpoint"
+                "Run `deepspeech-sparse data check`, or train anew in another --out with a lower "
+                "optimizer.learning_rate or optimizer.clip, perhaps with --init_from the last checkpoint"
             )
         self.log("loss", loss, on_step=True, on_epoch=False, batch_size=len(batch))
         return loss

@@ -18,7 +18,7 @@ from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.evaluation import evaluate
 from deepspeech_sparse.export import info
 from deepspeech_sparse.model_file import save_model
-from deepspeech_sparse.rows import plain_settings
+from deepspeech_sparse.rows import plain_settings, result_of
 from deepspeech_sparse.significance import readable_p_value, sign_flip_p_value
 
 RATE = 16_000
@@ -152,6 +152,26 @@ def test_rows_of_results_are_what_was_compared(comparison):
     dense, sparse, _ = results_of(result)
     assert (dense.method, dense.pruned_sparsity, sparse.method) == ("dense", 0.0, "pruned")
     assert 0 < sparse.pruned_sparsity < 1
+
+
+def test_a_zero_by_chance_makes_no_model_a_pruned_one(comparison):
+    """Nor do those of rounding, where the file says that it was trained without pruning."""
+    result, _ = comparison
+    dense, sparse = result.models[0], result.models[1]
+
+    def method(model, zeros: int, **training) -> str:
+        parts = [replace(part, nonzeros=part.weights) for part in model.info.parts]
+        first = next(index for index, part in enumerate(parts) if part.kind == "recurrent")
+        parts[first] = replace(parts[first], nonzeros=parts[first].weights - zeros)
+        told = {"training": training} if training else {}
+        info = replace(model.info, parts=tuple(parts), provenance={**model.info.provenance, **told})
+        return result_of("a", info, model.evaluation).method
+
+    half = next(part.weights for part in dense.info.parts if part.kind == "recurrent") // 2
+    assert method(dense, 1) == "dense" and method(dense, half) == "pruned"
+    assert method(dense, half, pruning=None, init_from=None) == "dense"
+    assert method(dense, half, pruning=None, init_from="sparse.safetensors") == "pruned"
+    assert method(sparse, 0) == "dense"
 
 
 def test_rows_of_runs_say_what_the_training_was_told(manifest, tmp_path):

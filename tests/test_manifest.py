@@ -95,6 +95,8 @@ def test_manifests_of_other_tools_are_read(folder):
         (GOOD | {"duration": 0}, "duration = 0"),
         (GOOD | {"duration": float("nan")}, "duration = nan"),
         (GOOD | {"duration": float("inf")}, "duration = inf"),
+        (GOOD | {"duration": 10**400}, "duration = 1000"),
+        ('{"audio_filepath": "a.wav", "text": "x", "duration": ' + "9" * 5000 + "}", "not JSON|duration = 9999"),
         (GOOD | {"offset": -0.5}, "offset = -0.5"),
         (GOOD | {"offset": [1]}, r"offset = \[1\]"),
         (GOOD | {"text": 5}, "text = 5"),

@@ -282,6 +282,35 @@ def test_q_is_measured_on_a_dense_module_in_the_units_that_are_pruned():
         pruner_of(named, once(Goal(dense="runs/dense"), scope="layer"), load_dense=lambda path: dense)
 
 
+def test_q_measured_before_needs_no_dense_module_any_more():
+    layer, config = nn.Linear(40, 80), once(Goal(dense="runs/gone", percentile=0.7))
+    pruner = pruner_of(layer, config, measured_before={"linear": 0.05})
+    pruner.step(1)
+    assert pruner.thresholds == pruner.measured_q == {"linear": 0.05}
+
+
+def test_no_q_is_measured_on_weights_that_are_zero_already():
+    sparse = nn.Linear(40, 80)
+    sparse.weight.data[8:] = 0
+    with pytest.raises(InputError, match=r"in runs/sparse more than 70% of the linear weights are zero.*dense model"):
+        pruner_of(nn.Linear(40, 80), once(Goal(dense="runs/sparse", percentile=0.7)), load_dense=lambda path: sparse)
+
+
+@pytest.mark.parametrize("goal", [Goal(q=0.5), Goal(sparsity=0.3)])
+def test_tapered_or_not_two_of_four_stay(goal):
+    module = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 64))
+    for layer in module:
+        layer.weight.data.normal_()
+    pruner = pruner_of(module, once(goal, taper=0.5, pattern=TwoOfFour("2:4")))
+    pruner.step(1)
+    zeros = [(layer.weight == 0).view(64, 16, 4).sum(-1) for layer in module]
+    assert all(set(each.unique().tolist()) == {0, 2} for each in zeros)
+    shares = [each.float().mean().item() / 4 for each in zeros]
+    assert shares == sorted(shares, reverse=True), "the last layers are pruned less"
+    if goal.sparsity:
+        assert pruner.sparsity() == pytest.approx(goal.sparsity, abs=1e-3)
+
+
 def test_the_gradient_of_the_group_lasso_is_that_of_the_sum_of_block_norms():
     layer = nn.Linear(12, 8)
     with torch.no_grad():

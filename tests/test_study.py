@@ -15,14 +15,15 @@ from rich.console import Console
 
 from deepspeech_sparse.callbacks import load_checkpoint
 from deepspeech_sparse.cli import main
+from deepspeech_sparse.corpora.manifest import read_manifest, write_manifest
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import export
 from deepspeech_sparse.lock import alone_in
 from deepspeech_sparse.model_file import open_model
 from deepspeech_sparse.results import Result, failures, read_results, write_results
-from deepspeech_sparse.study.cell import write_row
+from deepspeech_sparse.study.cell import read_row, write_row
 from deepspeech_sparse.study.plan import Study, load_study
-from deepspeech_sparse.study.watch import Watch, finished_row, run_study, waiting_row
+from deepspeech_sparse.study.watch import Watch, finished_row, run_study, waiting_row, write_tables
 
 BASE = """
 data: {{train: {train}, dev: {dev}, batch_seconds: 5}}
@@ -126,8 +127,35 @@ def test_a_cell_that_is_killed_while_it_is_tested_is_not_done(grid, tones, tmp_p
     watch.running[cell.name] = (killed, time.monotonic())
     watch.finish(cell.name, 0)
     row = watch.rows[cell.name]
-    assert row.status == "failed" and row.error.startswith("the process ended with -6")
+    assert row.status == "failed" and row.error.startswith("its evaluation on the test set ended with -6")
     assert finished_row(study, out / cell.name) is None, "the next start evaluates it"
+
+
+def test_a_test_set_that_cannot_be_read_costs_no_row(grid, tones, tmp_path):
+    """Nor is anything trained again once it can be."""
+    values = yaml.safe_load(grid.read_text())
+    missing = tmp_path / "missing.jsonl"
+    missing.write_text('{"audio_filepath": "gone.wav", "duration": 1.0, "text": "a"}\n')
+    grid.write_text(yaml.safe_dump({**values, "grids": [{"name": "dense"}], "test": str(missing)}))
+    run, out = ["study", "--config", str(grid), "--out", str(tmp_path / "out")], tmp_path / "out"
+    assert main(run) == 1
+    [row] = read_results(out)
+    assert row.method == "dense" and "its evaluation on the test set ended with 1; see dense/log.txt" in row.error
+    trained = read_row(out / "dense")
+    assert trained.done and "gone.wav" in (out / "dense" / "log.txt").read_text()
+    write_manifest(missing, read_manifest(tones["dev"]))
+    assert main(run) == 0
+    assert read_results(out) == [trained] and read_row(out / "dense") == trained
+    assert read_results(out / "test.csv")[0].wer == trained.wer
+
+
+def test_a_row_that_is_still_to_be_tested_is_no_row_that_waits(grid, tones, tmp_path):
+    grid.write_text(f"{grid.read_text()}test: {tones['dev']}\n")
+    study, out = load_study(grid, tmp_path / "out"), tmp_path / "out"
+    row = planned(study)[1]
+    (out / row.run).mkdir(parents=True)
+    write_row(out / row.run, row)
+    assert [row.status for row in write_tables(study, out, {})] == ["waiting", "done", "waiting", "waiting"]
 
 
 def test_a_test_set_has_a_table_of_its_own(grid, tones, tmp_path, capsys):
@@ -242,6 +270,7 @@ def test_one_failure_is_a_row_and_the_rest_goes_on(grid, tmp_path):
     grid.write_text(yaml.safe_dump(values))
     assert main(["study", "--config", str(grid), "--out", str(tmp_path / "out")]) == 1
     late, needs, dense = read_results(tmp_path / "out" / "results.csv")
+    assert (late.method, needs.method, late.target_sparsity) == ("narang", "narang", 0.5), "what it was to be"
     assert not late.done and "need 0 <= start < ramp" in late.error
     assert not needs.done and "late, which gives its threshold, failed" in needs.error
     assert dense.done and dense.train_seconds > 0 and dense.peak_memory > 10**8 and dense.machine

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -372,6 +373,29 @@ def test_thresholds_follow_from_a_trained_dense_run(tiny, tmp_path, unbroken):
     states = load_checkpoint(run / "checkpoints" / "last.ckpt")["callbacks"]
     reached = next(state for name, state in states.items() if "GradualPruning" in name)["thresholds"]["recurrent"]
     assert 0.7 * q < reached < 1.1 * q
+
+
+def test_a_resumed_run_keeps_the_q_it_measured(tiny, tmp_path, unbroken, train_until):
+    """The dense run is gone, or has been trained further: the threshold still ends where it was to end."""
+    dense = tmp_path / "dense"
+    shutil.copytree(unbroken, dense)
+    pruning = PruningConfig(Goal(dense=dense, percentile=0.9), schedule=Narang(every=2, ramp=0.3, end=0.8))
+    config = dataclasses.replace(tiny, pruning=pruning)
+    expected = weights(train(config, tmp_path / "whole"))
+    train_until(config, tmp_path / "broken", 4)
+    shutil.rmtree(dense)
+    reached = weights(train(config, tmp_path / "broken", resume=True))
+    assert all(torch.equal(expected[name], reached[name]) for name in expected)
+
+
+def test_a_run_is_not_overwritten_by_one_that_is_resumed_from_elsewhere(tiny, tmp_path, unbroken):
+    shutil.copytree(unbroken, tmp_path / "other")
+    last = tmp_path / "other" / "checkpoints" / "last.ckpt"
+    before = last.read_bytes()
+    with pytest.raises(InputError, match=r"other: already holds a run, which going on from .* would overwrite"):
+        train(tiny, tmp_path / "other", resume=unbroken / "checkpoints" / "best.ckpt")
+    assert last.read_bytes() == before
+    train(tiny, tmp_path / "other", resume=tmp_path / "other" / "checkpoints" / "best.ckpt")  # back to its own best
 
 
 def test_a_schedule_that_would_prune_everything_is_refused_before_training(tiny, tmp_path):

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import soundfile
 
+from ..audio import write_flac
 from ..errors import InputError
 from ..text import normalise
 from .archive import download, read_files
@@ -64,8 +65,7 @@ def prepare_an4(archive: Path | None, out: Path) -> dict[str, Path]:
             digest.update(f"{id}\t{text}\n".encode() + samples.astype("<i2").tobytes())
             speaker = id.split("-")[1]
             audio = out.resolve() / "audio" / speaker / f"{id}.flac"
-            audio.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(audio, samples, SAMPLE_RATE, format="FLAC")
+            write_flac(audio, samples, SAMPLE_RATE)
             split = "dev" if official == "train" and speaker in DEV_SPEAKERS else official
             splits[split].append(Utterance(id, audio, len(samples) / SAMPLE_RATE, text, speaker))
 

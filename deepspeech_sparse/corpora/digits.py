@@ -10,9 +10,8 @@ import random
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
-from ..audio import load_audio
+from ..audio import load_audio, write_flac
 from ..augment import add_noise, coloured_noise, rms
 from .fsdd import single_digits
 from .manifest import Utterance, write_manifests
@@ -39,7 +38,6 @@ def prepare_digits(archive: Path | None, out: Path, *, seed: int = 0) -> dict[st
         InputError: no recordings inside, or a damaged archive
     """
     recordings_of = single_digits(archive, out)
-    (out / "strings").mkdir(parents=True, exist_ok=True)
     splits: dict[str, list[Utterance]] = {split: [] for split in recordings_of}
     for split, recordings in recordings_of.items():
         draw, rng = random.Random(f"digits {split} {seed}"), np.random.default_rng([seed, len(split)])
@@ -49,7 +47,7 @@ def prepare_digits(archive: Path | None, out: Path, *, seed: int = 0) -> dict[st
                 name = f"{split}-{speaker}-{len(splits[split]):04d}"
                 samples = put_together([load_audio(digit.audio, sample_rate=SAMPLE_RATE) for digit in digits], rng)
                 path = out / "strings" / f"{name}.flac"
-                soundfile.write(path, samples, SAMPLE_RATE)
+                write_flac(path, samples, SAMPLE_RATE)
                 text = " ".join(digit.text for digit in digits)
                 splits[split].append(Utterance(name, path.resolve(), len(samples) / SAMPLE_RATE, text, speaker))
     return write_manifests(out, splits)

@@ -9,7 +9,6 @@ text can be learnt is the business of `check.py`.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,8 +19,10 @@ import numpy as np
 
 from ..audio import load_audio
 from ..errors import InputError
+from ..files import write_whole
 
 EXAMPLE = '{"id": "a1", "audio_filepath": "a1.flac", "duration": 2.5, "text": "hello world"}'
+LONGEST = 1e9  # seconds of audio that a manifest may claim
 
 
 @dataclass(frozen=True)
@@ -76,18 +77,11 @@ def read_manifest(path: Path | str, *, audio_must_exist: bool = True) -> list[Ut
 
 
 def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
-    """Write a manifest; it appears whole or not at all. Audio paths become relative to its folder, which is created."""
+    """Write a manifest, see `write_whole`. Audio paths become relative to its folder."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.parent.resolve()
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-            for utterance in utterances:
-                file.write(json.dumps(_entry(utterance, folder), ensure_ascii=False) + "\n")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    lines = (json.dumps(_entry(utterance, folder), ensure_ascii=False) for utterance in utterances)
+    write_whole(path, "".join(f"{line}\n" for line in lines).encode())
 
 
 def write_manifests(out: Path, splits: Mapping[str, Iterable[Utterance]]) -> dict[str, Path]:
@@ -118,7 +112,7 @@ def _parse(line: bytes, folder: Path, where: str) -> Utterance:
         entry = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: not UTF-8 ({error.reason}). Save the manifest as UTF-8") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # numbers of thousands of digits, too
         raise InputError(f"{where}: not JSON ({error}). A line looks like {EXAMPLE}") from None
     except RecursionError:
         raise InputError(f"{where}: nested too deeply. A line looks like {EXAMPLE}") from None
@@ -149,8 +143,8 @@ def _parse(line: bytes, folder: Path, where: str) -> Utterance:
 
 def _seconds(value: object, key: str, where: str) -> float:
     # bool is an int in Python, and json reads NaN and Infinity
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-        raise InputError(f"{where}: {key} = {value!r} must be a number of seconds, 0 or more")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < LONGEST:
+        raise InputError(f"{where}: {key} = {value!r:.40} must be a number of seconds, 0 or more, below {LONGEST:g}")
     return float(value)
 
 

@@ -10,10 +10,9 @@ import random
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from rich.progress import track
 
-from ..audio import resample
+from ..audio import resample, write_flac
 from ..augment import add_noise, coloured_noise
 from ..errors import InputError
 from .espeak import Voice, speak
@@ -48,14 +47,13 @@ def prepare_spoken(out: Path, *, utterances: int = 1200, seed: int = 0) -> dict[
     splits = [split for split in ("dev", "test") for _ in range(utterances // 10)]
     splits += ["train"] * (utterances - len(splits))
     lines = [(sentence(draw), draw_voice(split, draw)) for split in splits]
-    (out / "audio").mkdir(parents=True, exist_ok=True)
     utterances_of: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
     spoken = track(speak(lines), "speaking", total=len(lines), transient=True)
     for index, ((samples, rate), (text, voice), split) in enumerate(zip(spoken, lines, splits)):
         name = f"{split}-{index:05d}"
         path = out / "audio" / f"{name}.flac"
         samples = record(samples, rate, np.random.default_rng([seed, index]))
-        soundfile.write(path, samples, SAMPLE_RATE)
+        write_flac(path, samples, SAMPLE_RATE)
         utterances_of[split].append(Utterance(name, path.resolve(), len(samples) / SAMPLE_RATE, text, voice.name))
     return write_manifests(out, utterances_of)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import lightning as L
@@ -23,9 +24,10 @@ class GradualPruning(L.Callback):
         total_steps: optimizer steps of the whole training; by default what the trainer says
         steps_per_epoch: optimizer steps of an epoch; by default total_steps / max_epochs
         load_dense: reads the dense module that a goal's `dense` names
+        measured_before: group -> q that a resumed training had measured on it, `measured_q` in the callback's state
 
-    Logs `sparsity` and `threshold/<group>` at every mask update. Masks, thresholds and the snapshot that lottery
-    tickets rewind to live in the checkpoint; a resumed run goes on bit-exactly, in the middle of any schedule.
+    Logs `sparsity` and `threshold/<group>` at every mask update. Masks, thresholds, measured q and the snapshot that
+    lottery tickets rewind to live in the checkpoint; a resumed run goes on bit-exactly, in the middle of any schedule.
 
     Example, in a training of your own:
         pruning = GradualPruning(PruningConfig(recurrent=Goal(sparsity=0.9)))
@@ -40,10 +42,12 @@ class GradualPruning(L.Callback):
         total_steps: int | None = None,
         steps_per_epoch: float | None = None,
         load_dense: Callable[[Path], nn.Module] | None = None,
+        measured_before: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self.config = config
         self.length = None if total_steps is None else Length(total_steps, steps_per_epoch or total_steps)
         self.load_dense = load_dense
+        self.measured_before = measured_before
         self.pruner: Pruner | None = None
         self.rewind = Rewind()
         self.restored: dict | None = None
@@ -61,6 +65,7 @@ class GradualPruning(L.Callback):
             total_steps=self.length.total,
             steps_per_epoch=self.length.per_epoch,
             load_dense=self.load_dense,
+            measured_before=self.measured_before,
         )
 
     @property
@@ -122,7 +127,7 @@ class GradualPruning(L.Callback):
     def state_dict(self) -> dict:
         if self.pruner is None:
             return {}
-        return {**self.pruner.state_dict(), "snapshot": self.rewind.snapshot}
+        return {**self.pruner.state_dict(), "snapshot": self.rewind.snapshot, "measured_q": self.pruner.measured_q}
 
     def load_state_dict(self, state: dict) -> None:
         self.restored = state or None

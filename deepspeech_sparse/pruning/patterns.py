@@ -178,7 +178,8 @@ class TwoOfFour:
 
     def below(self, weight: Weight, sizes: Tensor, threshold: float) -> Tensor:
         """True for the two smallest of four whose unit is smaller than `threshold`: (rows, columns)."""
-        limit = torch.where(sizes < threshold, sizes, -1.0)[..., None]
+        # Of the weights themselves: where thresholds are tapered `sizes` are scaled.
+        limit = torch.where(sizes < threshold, self.sizes(weight), -1.0)[..., None]
         values = magnitudes(weight)
         return (values.view(*sizes.shape, 4) <= limit).view(values.shape)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from torch import Tensor, nn
 
@@ -45,6 +46,7 @@ class Group:
     factors: tuple[float, ...]  # each weight's share of the threshold, 1 without taper
     rule: Rule
     pattern: Pattern
+    measured_q: float | None = None  # on a trained dense network
 
     def sizes(self) -> list[Tensor]:
         """Sizes of all units, in terms of the group's threshold."""
@@ -63,6 +65,7 @@ def pruning_groups(
     length: Length,
     *,
     load_dense: Callable[[Path], nn.Module] | None = None,
+    measured_before: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Group]:
     """The groups of a module's weights, with everything impossible refused before any training.
 
@@ -71,6 +74,7 @@ def pruning_groups(
         config: what to prune, how far, when
         length: of the training
         load_dense: reads the trained module that a goal's `dense` names, parameters named as in `module`
+        measured_before: group -> q that a resumed training had measured so; the dense one may have changed since
 
     Raises:
         InputError: a goal without weights, a pattern that does not fit, an impossible schedule, with the numbers
@@ -79,13 +83,15 @@ def pruning_groups(
     for name, (goal, weights, factors) in grouped(module, config).items():
         for weight in weights:
             config.pattern.check(weight)
-        largest = None
+        q = largest = None
         if goal.dense is not None:
-            q, largest = measured(goal, name, config, load_dense)
+            q = measured_before.get(name)
+            if q is None:
+                q, largest = measured(goal, name, config, load_dense)
             goal = Goal(q=q)
         rule = rule_of(goal, config, length)
         refuse_pruning_everything(name, rule, goal.q, largest)
-        groups.append(Group(name, tuple(weights), tuple(factors), rule, config.pattern))
+        groups.append(Group(name, tuple(weights), tuple(factors), rule, config.pattern, q))
     return groups
 
 
@@ -205,6 +211,11 @@ def measured(
         config.pattern.check(weight)
     sizes = scaled_sizes(weights, factors, config.pattern)
     q = size_quantile(sizes, goal.percentile)
+    if not q > 0:
+        raise InputError(
+            f"pruning: in {goal.dense} more than {goal.percentile:.0%} of the {name} weights are zero already, no q "
+            "can be measured on them; name a dense model, or give q or sparsity instead"
+        )
     log.info("pruning: q = %.4g for %s, the %g quantile of |w| in %s", q, name, goal.percentile, goal.dense)
     return q, max(size.max().item() for size in sizes)
 

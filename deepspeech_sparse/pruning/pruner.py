@@ -7,8 +7,9 @@ stay as they are.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -57,19 +58,26 @@ class Pruner:
         total_steps: int,
         steps_per_epoch: float,
         load_dense: Callable[[Path], nn.Module] | None = None,
+        measured_before: Mapping[str, float] = MappingProxyType({}),
     ) -> Pruner:
         """The pruner of a module for a training of `total_steps` optimizer steps.
 
         Raises:
             InputError: whatever the config asks for in vain, with the numbers
         """
-        groups = pruning_groups(module, config, Length(total_steps, steps_per_epoch), load_dense=load_dense)
+        length = Length(total_steps, steps_per_epoch)
+        groups = pruning_groups(module, config, length, load_dense=load_dense, measured_before=measured_before)
         return cls(groups, returning=config.returning, group_lasso=config.group_lasso)
 
     @property
     def weights(self) -> list[Weight]:
         """All weights that may be pruned."""
         return [weight for group in self.groups for weight in group.weights]
+
+    @property
+    def measured_q(self) -> dict[str, float]:
+        """Group -> q, of those that measured it on a trained dense network."""
+        return {group.name: group.measured_q for group in self.groups if group.measured_q is not None}
 
     @property
     def last_update(self) -> int:

@@ -31,11 +31,7 @@ class NarangThreshold:
     every: int = 100  # freq: steps between updates
 
     def __post_init__(self) -> None:
-        if not 0 <= self.start < self.ramp < self.end:
-            raise InputError(
-                f"pruning: need 0 <= start < ramp < end, got start {self.start}, ramp {self.ramp}, "
-                f"end {self.end} (steps). Lower start_epoch, raise ramp or end, or train longer"
-            )
+        refuse_disorder(self.start, self.ramp, self.end)
         if self.every < 1:
             raise InputError(f"pruning: every = {self.every} steps; masks can be updated at most once per step")
         if self.last_update <= self.start:
@@ -56,6 +52,7 @@ class NarangThreshold:
         """
         if not q > 0 or not phi_ratio > 0:
             raise InputError(f"pruning: q = {q} and phi_ratio = {phi_ratio} must be positive")
+        refuse_disorder(start, ramp, end)  # or the next line might divide by zero
         theta = 2 * q * every / (2 * (ramp - start) + 3 * (end - ramp))
         return cls(start, ramp, end, theta, phi_ratio * theta, every)
 
@@ -71,6 +68,15 @@ class NarangThreshold:
         slow = min(step, self.ramp) - self.start + 1
         fast = step - self.ramp + 1 if step >= self.ramp else 0
         return (self.slope * slow + self.slope_ramp * fast) / self.every
+
+
+def refuse_disorder(start: int, ramp: int, end: int) -> None:
+    """InputError unless steps follow each other as in the paper's Table 1."""
+    if not 0 <= start < ramp < end:
+        raise InputError(
+            f"pruning: need 0 <= start < ramp < end, got start {start}, ramp {ramp}, end {end} (steps). "
+            "Lower start_epoch, raise ramp or end, or train longer"
+        )
 
 
 @dataclass(frozen=True)

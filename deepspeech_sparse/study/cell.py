@@ -24,8 +24,9 @@ from ..files import write_whole
 from ..machine import processor
 from ..memory import peak_memory
 from ..results import Result
-from ..rows import errors_of, gates_of, history_of, result_of
+from ..rows import errors_of, gates_of, history_of, plain_settings, result_of, told_of
 from ..runs import train
+from ..settings import read_yaml
 
 CONFIG = "cell.yaml"  # what the study asked for; train writes config.yaml once it has found nothing impossible
 ROW = "row.json"
@@ -80,19 +81,28 @@ def read_row(folder: Path, name: str = ROW) -> Result | None:
 
 def main(arguments: list[str]) -> int:
     folder, settings, manifests = Path(arguments[0]), yaml.safe_load(arguments[1]), [*map(Path, arguments[2:])]
-    try:
-        row = read_row(folder) or run_cell(folder, settings, manifests[0])
+    row = read_row(folder)
+    if row is None:
+        try:
+            row = run_cell(folder, settings, manifests[0])
+        except TrainingStopped as stop:
+            print(stop)
+            return 130
+        except Exception as error:
+            traceback.print_exc()
+            text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            told = told_of(plain_settings(read_yaml(folder / CONFIG)))
+            row = Result(run=folder.name, status="failed", error=text, settings=settings, **told)
+        write_row(folder, row)
+    if not row.done:
+        return 1
+    try:  # in vain, perhaps: the row stands already
         for test in manifests[1:]:
             write_row(folder, test_row(folder, row, test), TEST_ROW)
-    except TrainingStopped as stop:
-        print(stop)
-        return 130
-    except Exception as error:
+    except Exception:
         traceback.print_exc()
-        text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        row = Result(run=folder.name, status="failed", error=text)
-    write_row(folder, row)
-    return 0 if row.done else 1
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

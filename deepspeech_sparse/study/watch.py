@@ -81,7 +81,7 @@ def finished_row(study: Study, folder: Path) -> Result | None:
 
 def write_tables(study: Study, out: Path, rows: dict[str, Result]) -> list[Result]:
     """results.csv, all cells in the order of the study; test.csv, those that were tested, if there is a test set."""
-    results = [rows.get(cell.name) or waiting_row(cell, study) for cell in study.cells]
+    results = [rows.get(cell.name) or known_row(cell, study, out) for cell in study.cells]
     if rows:
         write_results(out / TABLE, results)
     if study.test is not None:
@@ -89,6 +89,12 @@ def write_tables(study: Study, out: Path, rows: dict[str, Result]) -> list[Resul
         if tests:
             write_results(out / TEST_TABLE, tests)
     return results
+
+
+def known_row(cell: Cell, study: Study, out: Path) -> Result:
+    """The row of a cell that has something left to do: it may be that it has only to be tested."""
+    row = read_row(out / cell.name)
+    return row if row is not None and row.done else waiting_row(cell, study)
 
 
 def waiting_row(cell: Cell, study: Study) -> Result:
@@ -181,8 +187,9 @@ class Watch:
         """A process has ended: take its row, or write one that says how it ended."""
         process, started = self.running.pop(name)
         row = read_row(self.out / name)
-        if row is None or (row.done and process.returncode):  # a row that was there before it was to be tested
-            self.fail(name, f"the process ended with {process.returncode}; see {name}/log.txt")
+        if row is None or (row.done and process.returncode):  # the dev row is there, the test row is not
+            what = "the process" if row is None else "its evaluation on the test set"
+            self.fail(name, f"{what} ended with {process.returncode}; see {name}/log.txt")
         else:
             self.rows[name] = row
         self.seconds.append(time.monotonic() - started)
@@ -200,7 +207,8 @@ class Watch:
         )
 
     def fail(self, name: str, error: str) -> None:
-        self.rows[name] = Result(run=name, status="failed", error=error)
+        [cell] = [cell for cell in self.study.cells if cell.name == name]
+        self.rows[name] = Result(run=name, status="failed", error=error, **cell.told)
 
     def stop(self) -> None:
         """Pass the signal on and wait: each training saves its state."""
