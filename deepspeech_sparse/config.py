@@ -12,7 +12,7 @@ from .decoder_config import DecoderConfig
 from .errors import InputError
 from .features import FeaturesConfig, SpecAugmentConfig
 from .files import write_whole
-from .gradients import GradientsConfig
+from .gradients import Absolute, GradientsConfig
 from .model import AnyNetworkConfig, NetworkConfig
 from .model_config import ModelConfig
 from .pruning import PruningConfig
@@ -74,6 +74,13 @@ class RunConfig:
 
         if not 0 <= self.seed < MOST_SEEDS:
             raise InputError(f"seed {self.seed} must lie between 0 and {MOST_SEEDS - 1}")
+
+        rule = self.gradients
+        if rule is not None and self.precision == "16-mixed" and (rule.probe or isinstance(rule.rule, Absolute)):
+            raise InputError(
+                "precision 16-mixed scales the loss, and gradients with it: an absolute threshold and the probe of "
+                "`gradients` would see others than were asked for. Take bf16-mixed, or another rule and probe: false"
+            )
 
     @property
     def model(self) -> ModelConfig:

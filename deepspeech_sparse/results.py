@@ -181,13 +181,13 @@ def value_of(text: str, column: str, place: str) -> Any:
             return tuple(plain) if kind.startswith("tuple") else plain
         if kind.startswith("tuple"):
             digits = tuple(text.split())
-            if not all(word.isdigit() for word in digits):
+            if not all(word.isascii() and word.isdigit() for word in digits):
                 raise ValueError("expected digits")
             return digits
         if "float" in kind:
             return float(text)
         return int(text) if "int" in kind else text
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{place}: {column} = {text[:40]!r} is not what this column holds ({error})") from error
 
 

@@ -228,7 +228,7 @@ def refuse_other_config(checkpoint: Path, before: dict, config: RunConfig) -> No
 
 def trained_model(source: Path) -> Model:
     """What a training may start from or measure its thresholds on: a run folder, a checkpoint or a model file."""
-    if source.suffix == ".safetensors":
+    if not source.is_dir() and source.suffix != ".ckpt":
         return load_model(source)
     path = run_checkpoint(source)
     module, config = trained_module(load_checkpoint(path), path)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import yaml
 from scipy.stats import t as student
 
 from .results import Result
-from .rows import pattern_name, plain_settings
+from .rows import gradients_name, pattern_name, plain_settings
+from .settings import parse_yaml
 
 ROWS, LEVELS = 5, 3  # runs, and sparsities among them, below which there is no line to speak of
 
@@ -27,6 +29,9 @@ class Wanted:
     hidden: int | None
     layers: int | None
     epochs: int
+    scope: str = "kind"
+    gradients: str = ""
+    told: Mapping[str, Any] = field(default_factory=dict)  # all settings by dotted name; rows tell of some
 
     @classmethod
     def of(cls, config: dict[str, Any]) -> Wanted:
@@ -39,16 +44,30 @@ class Wanted:
             hidden=told.get("network.hidden"),
             layers=told.get("network.layers"),
             epochs=told["epochs"],
+            scope=told["pruning.scope"],
+            gradients=gradients_name(told),
+            told=told,
         )
 
     def __str__(self) -> str:
         size = f" {self.layers} x {self.hidden}" if self.hidden else ""
-        return f"{self.method}, {self.pattern}, {self.cell}{size}, {self.epochs} epochs"
+        more = f", scope {self.scope}" * (self.scope != "kind") + f", gradients {self.gradients}" * bool(self.gradients)
+        return f"{self.method}, {self.pattern}, {self.cell}{size}, {self.epochs} epochs{more}"
 
     def fits(self, row: Result) -> bool:
         """Whether a row is a run of this kind that was pruned and evaluated."""
         pruned = row.done and row.wer is not None and row.words and row.pruned_sparsity and row.pruned_sparsity < 1
-        return bool(pruned) and all(getattr(row, name) == value for name, value in vars(self).items())
+        columns = {name: value for name, value in vars(self).items() if name != "told"}
+        return bool(pruned) and all(getattr(row, name) == value for name, value in columns.items()) and self.agrees(row)
+
+    def agrees(self, row: Result) -> bool:
+        """Whether settings that varied in the row's study are as they are here; those not told here do not count."""
+        try:
+            varied = {name: parse_yaml(text) for name, text in row.settings.items()}
+        except yaml.YAMLError:  # no study of ours wrote that
+            return False
+        plain = {key: value for name, told in varied.items() for key, value in plain_settings(told, name).items()}
+        return all(self.told[name] == value for name, value in plain.items() if name in self.told)
 
 
 @dataclass(frozen=True)

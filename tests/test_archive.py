@@ -110,6 +110,18 @@ def test_a_link_in_a_zip_is_refused(tmp_path):
         unpack(tmp_path / "x.zip", tmp_path / "out")
 
 
+def test_a_member_that_claims_more_than_fits_is_refused_unread(tmp_path):
+    """A sparse member: a few bytes that claim to be terabytes."""
+    claim = tarfile.TarInfo("an4/wav/big.raw")
+    claim.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.map": "0,1"}
+    claim.pax_headers |= {"GNU.sparse.size": str(1 << 44), "GNU.sparse.name": "an4/wav/big.raw"}
+    claim.size = 1
+    with tarfile.open(tmp_path / "bomb.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(claim, io.BytesIO(b"x"))
+    with pytest.raises(InputError, match=r"bomb\.tar: member an4/wav/big\.raw claims 17,592,186,044,416 bytes"):
+        list(read_files(tmp_path / "bomb.tar"))
+
+
 def test_permissions_of_the_archive_are_not_taken_over(tmp_path):
     member = tarfile.TarInfo("tool")
     member.mode = 0o4777

@@ -150,3 +150,12 @@ def test_a_network_whose_frames_last_for_seconds_is_no_recognizer():
     ModelConfig(features, NetworkConfig(convolutions=(ConvolutionConfig(2, (5, 51), (1, 50)),)))
     with pytest.raises(InputError, match=r"time stride 51 is 1.02 s"):
         ModelConfig(features, NetworkConfig(convolutions=(ConvolutionConfig(2, (5, 51), (1, 51)),)))
+
+
+def test_scaled_losses_are_refused_where_gradients_are_measured():
+    scaled = {"data": {"train": "a", "dev": "b"}, "precision": "16-mixed"}
+    for gradients in ({}, {"probe": False, "rule": {"kind": "absolute"}}):
+        with pytest.raises(InputError, match=r"16-mixed scales the loss.*bf16-mixed"):
+            config_of({**scaled, "gradients": gradients})
+    assert config_of({**scaled, "gradients": {"probe": False}}).gradients is not None
+    assert config_of({**scaled, "precision": "bf16-mixed", "gradients": {}}).gradients is not None

@@ -210,7 +210,7 @@ def rows(noise: float = 0.0) -> list[Result]:
     return [
         Result(
             run=f"{sparsity}-{seed}",
-            **vars(WANTED),
+            **{name: value for name, value in vars(WANTED).items() if name != "told"},
             seed=seed,
             manifest="dev.jsonl",
             words=10**9,
@@ -243,6 +243,9 @@ def test_the_interval_of_a_predicted_wer_covers_new_runs():
 def test_rows_of_another_kind_do_not_count():
     others = [replace(row, hidden=8) for row in rows()] + [replace(row, status="failed") for row in rows()]
     others += [replace(row, wer=None) for row in rows()] + [replace(row, manifest="other.jsonl") for row in rows()[:3]]
+    others += [replace(row, scope="layer") for row in rows()] + [
+        replace(row, gradients="sparsity 0.8") for row in rows()
+    ]
     assert predicted_wer([*others, *rows()], WANTED, 0.9).rows == 9
     told = predicted_wer([*others, *rows()[:4]], WANTED, 0.9)
     assert told == (
@@ -250,6 +253,19 @@ def test_rows_of_another_kind_do_not_count():
         "5 at 3 are needed"
     )
     assert "0 runs" in predicted_wer([], WANTED, 0.9)
+
+
+def test_settings_that_varied_in_a_study_must_be_those_of_the_recipe():
+    wanted = replace(WANTED, told={"pruning.schedule.end": 0.5, "pruning.recurrent.sparsity": 0.9})
+    same = [replace(row, settings={"pruning.schedule.end": "0.5", "of.another.version": "3"}) for row in rows()]
+    late = [replace(row, settings={"pruning.schedule": "{end: 0.7, every: 2}"}) for row in rows()]
+    assert predicted_wer([*same, *late], wanted, 0.9).rows == 9
+
+
+def test_scope_and_gradients_are_told_where_they_are_not_the_usual():
+    assert str(replace(WANTED, scope="layer", gradients="sparsity 0.8")).endswith(
+        "12 epochs, scope layer, gradients sparsity 0.8"
+    )
 
 
 def test_the_verb_predicts_from_a_table(recipe, dense, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import math
 import os
 import pickle
 import random
@@ -193,6 +194,8 @@ def test_metadata_that_is_no_json_object_is_refused(text, words, tmp_path):
         (lambda m: m.pop("format"), "model format None"),
         (lambda m: m.pop("config"), "config in its metadata is not a mapping"),
         (lambda m: m.update(provenance=[]), "provenance in its metadata is not a mapping"),
+        (lambda m: m["provenance"].update(loss=math.nan), "its provenance is no text or number .*NaN|Out of range"),
+        (lambda m: m["provenance"].update(note="\ud800"), "its provenance is no text or number .*surrogates"),
         (lambda m: m["storage"].update({"network.head.bias": "csr"}), "head.bias is stored as 'csr', .*does not know"),
         (lambda m: m["storage"].pop("network.head.bias"), "network.head.bias is unknown: its metadata does not tell"),
         (lambda m: m["config"].update(netwrok={}), "unknown key netwrok; did you mean network"),

@@ -300,6 +300,13 @@ def test_marks_lie_where_their_numbers_are(rows):
     assert any(mark == pytest.approx((0, 100 * rows[0].wer), abs=0.05) for mark in marks_of(first.svg))
 
 
+@pytest.mark.parametrize("errors", ["²0", "1 x", "-1"])
+def test_counts_of_errors_are_plain_digits(rows, tmp_path, errors):
+    write_results(tmp_path / "results.csv", [replace(rows[0], word_errors=(errors,))])
+    with pytest.raises(InputError, match=r"row 1: word_errors = .*expected digits"):
+        read_results(tmp_path / "results.csv")
+
+
 def test_one_model_is_spoken_of_in_the_singular(rows):
     dense, *others = points_of([row for row in rows if row.done])
     alone = next(point for point in others if len(point.results) == 1)

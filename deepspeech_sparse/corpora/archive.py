@@ -29,6 +29,7 @@ from ..errors import InputError
 log = logging.getLogger(__name__)
 
 CHUNK = 1 << 20  # bytes read at a time
+LARGEST = 1 << 32  # bytes of a file in an archive
 PATIENCE = 30.0  # seconds without a byte after which a download has failed
 
 Wanted = Callable[[PurePosixPath], bool]
@@ -165,6 +166,7 @@ def _read_zip(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, byt
                 if stat.S_ISLNK(member.external_attr >> 16):
                     raise InputError(f"{source}: member {member.filename} is a link. Unpack it and pass the folder")
                 if not member.is_dir() and not _is_litter(path) and wanted(path):
+                    refuse_oversized(member.filename, member.file_size, source)
                     yield path, archive.read(member)
     except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError, NotImplementedError) as error:
         raise InputError(f"{source}: truncated, damaged or encrypted zip ({error}). Fetch it again") from None
@@ -183,6 +185,7 @@ def _read_tar(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, byt
                     raise InputError(f"{source}: member {member.name} is a device. This is no corpus; do not use it")
                 if _is_litter(path) or not wanted(path):
                     continue
+                refuse_oversized(member.name, member.size, source)
                 content = archive.extractfile(member)
                 if content is not None:
                     with closing(content):
@@ -192,6 +195,12 @@ def _read_tar(source: Path, wanted: Wanted) -> Iterator[tuple[PurePosixPath, byt
         raise InputError(f"{source}: a link names a member that is not in the archive ({error})") from None
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{source}: not an archive, or truncated or damaged ({error}). Fetch it again") from None
+
+
+def refuse_oversized(name: str, size: int, source: Path) -> None:
+    """InputError for a file that would not fit into memory; a few bytes of an archive can claim terabytes."""
+    if size > LARGEST:
+        raise InputError(f"{source}: member {name} claims {size:,} bytes, no recording has. Do not use this archive")
 
 
 def _check_end(archive: tarfile.TarFile, source: Path) -> None:

@@ -102,6 +102,10 @@ def described(file: Any, path: str | Path) -> Description:
             raise InputError(f"{path}: {key} in its metadata is not a mapping; export the run again")
     if depth(content["provenance"]) > DEEPEST:
         raise InputError(f"{path}: its provenance is nested more than {DEEPEST} deep; export the run again")
+    try:
+        json.dumps(content["provenance"], ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:  # it could not be written again
+        raise InputError(f"{path}: its provenance is no text or number ({error}); export the run again") from error
     shapes, storage, part_bytes = stored_tensors(file, content["storage"], path)
     refuse_too_many_weights(shapes, len(text) + sum(sum(parts.values()) for parts in part_bytes.values()), path)
     config = read_config(content["config"], path)

@@ -23,7 +23,8 @@ class Goal:
         dense: trained dense run folder, checkpoint or model file; q is the `percentile` of its |w| (Narang's way)
         percentile: share of the dense weights below q
         sparsity: share of weights that is zero once pruning ends, whatever the weights do meanwhile
-        deviations: threshold in standard deviations of the weights (Han's way)
+        deviations: threshold in standard deviations of the weights (Han's way); of blocks and groups of four in those
+            of their sizes
     """
 
     q: float | None = None

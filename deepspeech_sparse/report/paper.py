@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..results import Result
 from ..significance import readable_p_value
 from .pairs import Contrast, contrast
-from .points import Point, about_equal, baseline_of
+from .points import Point, about_equal, baseline_of, varied_settings
 from .tables import Column, Table, hundredths, signed
 
 # (kind of cell, sparse): units as a multiple of the baseline's -> what the paper calls it, its relative change in per
@@ -86,7 +87,12 @@ def is_as_sparse(point: Point) -> bool:
 def is_hard_twin(hard: Point, gradual: Point) -> bool:
     """Whether two points differ in how they were pruned, at once or gradually, and in nothing that the table tells."""
     one, other = hard.first, gradual.first
-    names = ("cell", "hidden", "layers", "pattern", "gradients")
-    same = all(getattr(one, name) == getattr(other, name) for name in names)
+    names = ("cell", "hidden", "layers", "pattern", "scope", "gradients", "epochs")
+    same = all(getattr(one, name) == getattr(other, name) for name in names) and settings_of(one) == settings_of(other)
     pruned = one.method == "hard" and other.method in ("narang", "cubic") and same
     return pruned and about_equal(hard.mean("nonzeros"), gradual.mean("nonzeros"))
+
+
+def settings_of(result: Result) -> dict[str, str]:
+    """What varied in its study, but for when it is pruned."""
+    return {name: value for name, value in varied_settings(result) if not name.startswith("pruning.schedule")}

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ..text import counted
 from .drawing import brief
 from .sensitivity import Star
 from .sensitivity_plot import means
@@ -93,7 +94,3 @@ def limits(star: Star) -> str:
     if star.left_out:
         text += f" {counted(star.left_out, 'run')} with several settings changed at once are left out here."
     return text
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -63,7 +63,8 @@ def tested_words(tested: Sequence[Tested]) -> str:
     base = baseline_of(test, [other for _, other in tested if other.dense])
     name = test.first.manifest or "the test set"
     text = (
-        f"On {name}, by which nothing is chosen here, the sparse model that is best on the dev set ({percent(dev.wer)})"
+        f"On {name}, by which nothing is chosen here, of the sparse models tested the one best on the dev set "
+        f"({percent(dev.wer)})"
     )
     text += f", {test.name}, errs in {percent(test.wer)} of the words"
     if base is None:
