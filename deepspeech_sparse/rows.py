@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def result_of(
         measured: further fields of `Result`, e.g. train_seconds
     """
     told = training_settings(info)
-    prunable = [part for part in info.parts if part.kind in pruned_kinds(told)]
+    prunable = [part for part in info.parts if part.kind in pruned_kinds(told) and is_chosen(part.name, told)]
     weights, nonzeros = (sum(getattr(part, field) for part in prunable) for field in ("weights", "nonzeros"))
     said = told_of(told)
     if said["method"] == "dense" and not trained_dense(told) and nonzeros < (1 - ZEROS_BY_CHANCE) * weights:
@@ -107,6 +108,18 @@ def pruned_kinds(told: dict[str, Any]) -> set[str]:
     """The types of layers that pruning was asked to touch; of a dense model those it usually does."""
     kinds = {kind for kind in KINDS if any(key.startswith(f"pruning.{kind}.") for key in told)}
     return kinds or {"recurrent", "linear"}
+
+
+def is_chosen(name: str, told: dict[str, Any]) -> bool:
+    """Whether pruning was let at a weight of a network by its patterns, see `prunable_weights`."""
+
+    def matched(key: str) -> list[bool]:
+        patterns = told.get(key)
+        patterns = patterns if isinstance(patterns, list) else []
+        return [fnmatchcase(f"network.{name}", pattern) for pattern in patterns if isinstance(pattern, str)]
+
+    included = matched("pruning.include")
+    return (not included or any(included)) and not any(matched("pruning.exclude"))
 
 
 def training_settings(info: ModelInfo) -> dict[str, Any]:

@@ -174,6 +174,27 @@ def test_a_zero_by_chance_makes_no_model_a_pruned_one(comparison):
     assert method(sparse, 0) == "dense"
 
 
+def test_the_share_of_zeros_is_of_what_pruning_was_let_at(comparison):
+    model = comparison[0].models[1]
+    training = {
+        "pruning": {
+            "recurrent": {"sparsity": 0.9},
+            "include": ["network.recurrent.*weight_hh*"],
+            "exclude": ["*reverse"],
+        }
+    }
+
+    def zeros(told: dict) -> float:
+        info = replace(model.info, provenance={**model.info.provenance, "training": told})
+        return result_of("a", info, model.evaluation).pruned_sparsity
+
+    matrices = [part for part in model.info.parts if "weight_hh" in part.name and "reverse" not in part.name]
+    assert matrices
+    expected = 1 - sum(part.nonzeros for part in matrices) / sum(part.weights for part in matrices)
+    assert zeros(training) == pytest.approx(expected)
+    assert zeros({"pruning": {"recurrent": {"sparsity": 0.9}, "include": "of a stranger", "exclude": [3]}}) > 0
+
+
 def test_rows_of_runs_say_what_the_training_was_told(manifest, tmp_path):
     """A run folder knows its seed, shape and pruning, and brings its history along."""
     config = tiny_config()
