@@ -68,7 +68,7 @@ def measure(options: argparse.Namespace) -> None:
     from deepspeech_sparse.corpora.manifest import read_manifest
     from deepspeech_sparse.decoder_config import DecoderConfig
     from deepspeech_sparse.decoding import decoder_of
-    from deepspeech_sparse.recognizer import Recognizer
+    from deepspeech_sparse.recognition.recognizer import Recognizer
 
     torch.set_num_threads(1)
     recognizer = Recognizer.load(options.model, threads=1)

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from deepspeech_sparse.features import FrontEnd
-from deepspeech_sparse.machine import machine
+from deepspeech_sparse.machine.description import machine
 from deepspeech_sparse.model import NetworkConfig
 from deepspeech_sparse.model_config import ModelConfig
 from deepspeech_sparse.model_file import Model, empty_network, file_sizes, load_model, open_model, save_model

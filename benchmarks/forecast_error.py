@@ -11,12 +11,12 @@ import dataclasses
 import logging
 from pathlib import Path
 
-from deepspeech_sparse.config import RunConfig, load_config
 from deepspeech_sparse.errors import InputError
-from deepspeech_sparse.forecast import forecast
+from deepspeech_sparse.forecast.recipe import forecast
 from deepspeech_sparse.pruning import Goal, prunable_weights
 from deepspeech_sparse.pruning.quantile import size_quantile
-from deepspeech_sparse.runs import dense_module
+from deepspeech_sparse.training.config import RunConfig, load_config
+from deepspeech_sparse.training.runs import dense_module
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ import soundfile
 
 from deepspeech_sparse import Recognizer
 from deepspeech_sparse.corpora.manifest import read_manifest
-from deepspeech_sparse.evaluation import read_utterance
+from deepspeech_sparse.evaluation.wer import read_utterance
 
 RATE = 16_000
 

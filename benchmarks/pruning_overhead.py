@@ -19,7 +19,7 @@ from torch import nn
 
 from deepspeech_sparse.model import ConvolutionConfig, Network, NetworkConfig
 from deepspeech_sparse.pruning import Blocks, Cubic, Goal, Narang, Pruner, PruningConfig, Single
-from deepspeech_sparse.training import ctc_loss
+from deepspeech_sparse.training.module import ctc_loss
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from deepspeech_sparse.engine import SparseConvolution, runtime
-from deepspeech_sparse.machine import machine
+from deepspeech_sparse.machine.description import machine
 
 # channels out and in, frames, bins; stride in frames, bins; bins of the input, its frames for one of the audio
 LAYERS = {"first": ((32, 1, 11, 41), (2, 2), 161, 1), "second": ((32, 32, 11, 21), (1, 2), 81, 2)}

@@ -23,8 +23,8 @@ from long_file import join
 from deepspeech_sparse import Recognizer
 from deepspeech_sparse.audio import read_blocks
 from deepspeech_sparse.corpora.manifest import read_manifest
-from deepspeech_sparse.evaluation import read_utterance
-from deepspeech_sparse.streaming import Final, joined
+from deepspeech_sparse.evaluation.wer import read_utterance
+from deepspeech_sparse.recognition.streaming import Final, joined
 
 CHUNKS = (0.02, 0.04, 0.1, 0.2, 0.5)  # s
 

@@ -17,12 +17,12 @@ from unittest.mock import patch
 
 import torch
 
-from deepspeech_sparse.config import load_config
 from deepspeech_sparse.gradients.layers import TorchLayer
-from deepspeech_sparse.machine import processor
+from deepspeech_sparse.machine.description import processor
 from deepspeech_sparse.model import network_of
 from deepspeech_sparse.text import Alphabet
-from deepspeech_sparse.training import ctc_loss
+from deepspeech_sparse.training.config import load_config
+from deepspeech_sparse.training.module import ctc_loss
 
 PARTS = ("forward", "loss", "backward", "optimizer")
 SECONDS = 3.0  # of an utterance, as AN4's

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .decoder_config import DecoderConfig
     from .errors import InputError
-    from .recognizer import Recognizer
-    from .transcript import Segment, Transcript, Word
+    from .recognition.recognizer import Recognizer
+    from .transcripts.transcript import Segment, Transcript, Word
 
     __version__: str
 
@@ -23,10 +23,10 @@ __all__ = ["DecoderConfig", "InputError", "Recognizer", "Segment", "Transcript",
 HOMES = {  # name: module
     "DecoderConfig": "decoder_config",
     "InputError": "errors",
-    "Recognizer": "recognizer",
-    "Segment": "transcript",
-    "Transcript": "transcript",
-    "Word": "transcript",
+    "Recognizer": "recognition.recognizer",
+    "Segment": "transcripts.transcript",
+    "Transcript": "transcripts.transcript",
+    "Word": "transcripts.transcript",
 }
 
 

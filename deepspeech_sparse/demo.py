@@ -8,19 +8,19 @@ from pathlib import Path
 from rich.console import Console
 
 from .augment import AugmentConfig
-from .batches import DataConfig
-from .comparison import compare
-from .config import RunConfig
 from .corpora.manifest import read_manifest
 from .corpora.spoken import prepare_spoken
 from .errors import InputError
+from .evaluation.comparison import compare
 from .export import export
 from .features import FeaturesConfig, SpecAugmentConfig
 from .model import ConvolutionConfig, NetworkConfig
 from .pruning import Goal, Narang, PruningConfig
-from .recognizer import Recognizer
-from .runs import train
-from .training import OptimizerConfig
+from .recognition.recognizer import Recognizer
+from .training.batches import DataConfig
+from .training.config import RunConfig
+from .training.module import OptimizerConfig
+from .training.runs import train
 
 EPOCHS = 14
 

@@ -36,8 +36,8 @@ def model_name(source: str | Path) -> str:
 def run_model(source: str | Path) -> Model:
     """The model in a run folder or checkpoint, with where it stands in its training as provenance."""
     # Here and not above: they bring Lightning, which a model file needs not wait for.
-    from .callbacks import load_checkpoint
-    from .runs import run_checkpoint, trained_module
+    from .training.callbacks import load_checkpoint
+    from .training.runs import run_checkpoint, trained_module
 
     path = run_checkpoint(Path(source))
     checkpoint = load_checkpoint(path)

@@ -1,8 +1,8 @@
 """Whether two models that read the same utterances differ by more than luck.
 
-Three answers, from the errors alone; how errors are counted is `evaluation.py`'s business, and what is compared with
-what is that of `comparison.py` and `report/`. All are paired: an utterance that is hard for both models does not
-count for or against either.
+Three answers, from the errors alone; how errors are counted, and what is compared with what, is the business of
+`evaluation/` and `report/`. All are paired: an utterance that is hard for both models does not count for or against
+either.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from .augment import rms
 from .corpora.manifest import Utterance, read_manifest, samples_of, write_manifest
 from .errors import InputError
 from .files import refuse_unwritable
-from .recognizer import Recognizer, unlikely
-from .transcript import Word
+from .recognition.recognizer import Recognizer, unlikely
+from .transcripts.transcript import Word
 
 ANYBODY = 0.25  # share of pieces whose first word is drawn from the vocabulary, where rare words count as much, and
 # then one who says it

@@ -12,8 +12,8 @@ from untrained import tiny_config, tiny_module
 
 from deepspeech_sparse.corpora.manifest import Utterance, write_manifest
 from deepspeech_sparse.corpora.spoken import prepare_spoken
+from deepspeech_sparse.machine.runtime import native
 from deepspeech_sparse.model_file import save_model
-from deepspeech_sparse.runtime import native
 
 torch.set_num_threads(1)  # tests are small; two threads that wait for each other on a busy machine are slower
 
@@ -96,7 +96,7 @@ class StopAt(Exception):
 @pytest.fixture
 def train_until(monkeypatch):
     """(config, folder, step): a training that breaks off behind an optimizer step, as by a crash."""
-    import deepspeech_sparse.runs as runs
+    import deepspeech_sparse.training.runs as runs
 
     def stopped(config, out: Path, step: int) -> None:
         class Bomb(runs.Monitor):

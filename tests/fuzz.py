@@ -90,7 +90,7 @@ class Target:
 
 def fuzz_targets() -> dict[str, Target]:
     from deepspeech_sparse.errors import InputError
-    from deepspeech_sparse.runtime import native
+    from deepspeech_sparse.machine.runtime import native
 
     kernels = native()
     if kernels is None:
@@ -286,8 +286,8 @@ def model_file_case() -> Callable[[random.Random], None]:
     import torch
     from untrained import tiny_config, tiny_module
 
-    from deepspeech_sparse.inference import sparse_network
     from deepspeech_sparse.model_file import open_model, save_model
+    from deepspeech_sparse.recognition.inference import sparse_network
 
     config = tiny_config()
     module = tiny_module(config)

@@ -80,7 +80,7 @@ def child(paths: list[str]) -> None:
     """Read files; a line of JSON for each: [path, seconds, complaint or number of samples, peak]."""
     from deepspeech_sparse.audio import read_blocks
     from deepspeech_sparse.errors import InputError
-    from deepspeech_sparse.memory import peak_above
+    from deepspeech_sparse.machine.memory import peak_above
 
     def read(path: str) -> int | str:
         try:

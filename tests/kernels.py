@@ -2,7 +2,7 @@
 
 import pytest
 
-from deepspeech_sparse.runtime import native
+from deepspeech_sparse.machine.runtime import native
 
 KERNELS = native()
 needs_kernels = pytest.mark.skipif(KERNELS is None, reason="installed without native kernels, or torch is forced")

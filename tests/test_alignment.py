@@ -15,9 +15,7 @@ from untrained import tiny_config, tiny_module
 
 from deepspeech_sparse import Recognizer
 from deepspeech_sparse.audio import load_audio
-from deepspeech_sparse.batches import DataConfig
 from deepspeech_sparse.cli import main
-from deepspeech_sparse.config import RunConfig
 from deepspeech_sparse.corpora.manifest import read_manifest
 from deepspeech_sparse.corpora.prepare import prepare
 from deepspeech_sparse.decoding import alignment
@@ -27,9 +25,11 @@ from deepspeech_sparse.features import FeaturesConfig
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig
 from deepspeech_sparse.model.convolution import Convolutions
 from deepspeech_sparse.model_file import Model
-from deepspeech_sparse.runs import train
 from deepspeech_sparse.text import Alphabet
-from deepspeech_sparse.training import OptimizerConfig
+from deepspeech_sparse.training.batches import DataConfig
+from deepspeech_sparse.training.config import RunConfig
+from deepspeech_sparse.training.module import OptimizerConfig
+from deepspeech_sparse.training.runs import train
 
 ALPHABET = Alphabet(" abl")
 

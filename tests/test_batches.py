@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from deepspeech_sparse.augment import Augment, AugmentConfig
-from deepspeech_sparse.batches import DataConfig, SpeechData, Utterances
 from deepspeech_sparse.corpora.manifest import Utterance, read_manifest, write_manifest
-from deepspeech_sparse.epoch_plan import EpochPlan, fill_batches, plan_epoch
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.features import pad
 from deepspeech_sparse.text import Alphabet
+from deepspeech_sparse.training.batches import DataConfig, SpeechData, Utterances
+from deepspeech_sparse.training.epoch_plan import EpochPlan, fill_batches, plan_epoch
 
 DRAW = random.Random(0)
 DURATIONS = [DRAW.uniform(0.5, 9.0) for _ in range(200)]

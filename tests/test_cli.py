@@ -160,7 +160,7 @@ def test_data_prepare_folder_makes_manifests(tmp_path, capsys):
 def test_flags_are_those_of_the_encoder_that_config_or_flag_names(recipe, tmp_path, monkeypatch, capsys):
     import yaml
 
-    from deepspeech_sparse import runs
+    from deepspeech_sparse.training import runs
 
     trained = []
     monkeypatch.setattr(runs, "train", lambda config, out, resume: trained.append(config.network))

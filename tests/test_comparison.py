@@ -12,13 +12,13 @@ import torch
 from rich.console import Console
 from untrained import run_of, tiny_config, tiny_module
 
-from deepspeech_sparse.comparison import compare, distinct_names, results_of
 from deepspeech_sparse.corpora.manifest import Utterance, write_manifest
 from deepspeech_sparse.errors import InputError
-from deepspeech_sparse.evaluation import evaluate
+from deepspeech_sparse.evaluation.comparison import compare, distinct_names, results_of
+from deepspeech_sparse.evaluation.rows import plain_settings, result_of
+from deepspeech_sparse.evaluation.wer import evaluate
 from deepspeech_sparse.export import info
 from deepspeech_sparse.model_file import save_model
-from deepspeech_sparse.rows import plain_settings, result_of
 from deepspeech_sparse.significance import readable_p_value, sign_flip_p_value
 
 RATE = 16_000

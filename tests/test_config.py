@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_sparse.config import RunConfig, config_of, load_config, save_config
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.features import FeaturesConfig
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig
@@ -13,6 +12,7 @@ from deepspeech_sparse.model_config import ModelConfig
 from deepspeech_sparse.pruning import Blocks, Cubic, Hard, Iterative, Lottery, Narang
 from deepspeech_sparse.settings import config_to_dict, parse_yaml
 from deepspeech_sparse.study.plan import load_study
+from deepspeech_sparse.training.config import RunConfig, config_of, load_config, save_config
 
 ROOT = Path(__file__).parent.parent
 STUDIES = [path for path in sorted((ROOT / "recipes").rglob("*.yaml")) if "\ngrids:" in path.read_text()]

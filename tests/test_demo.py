@@ -2,11 +2,11 @@
 
 import pytest
 
-from deepspeech_sparse.config import config_of
 from deepspeech_sparse.demo import demo_config, run_demo, sparse_twin
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import info
 from deepspeech_sparse.settings import config_to_dict
+from deepspeech_sparse.training.config import config_of
 
 
 def test_the_demo_replaces_an_earlier_one_and_runs_through(tmp_path, capsys):

@@ -12,9 +12,6 @@ from torchaudio.models import Wav2Letter
 from untrained import gradients_without_and_with_padding, tiny_config
 
 from deepspeech_sparse import Recognizer
-from deepspeech_sparse.batches import DataConfig
-from deepspeech_sparse.callbacks import load_checkpoint
-from deepspeech_sparse.config import RunConfig, config_of, load_config, save_config
 from deepspeech_sparse.decoding import greedy
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import export, info
@@ -30,9 +27,12 @@ from deepspeech_sparse.model import (
 from deepspeech_sparse.model.conformer import conformer_layer
 from deepspeech_sparse.model.masking import frame_mask
 from deepspeech_sparse.model_file import load_model, save_model
-from deepspeech_sparse.runs import speech_recognition, train
 from deepspeech_sparse.settings import config_to_dict
-from deepspeech_sparse.training import OptimizerConfig
+from deepspeech_sparse.training.batches import DataConfig
+from deepspeech_sparse.training.callbacks import load_checkpoint
+from deepspeech_sparse.training.config import RunConfig, config_of, load_config, save_config
+from deepspeech_sparse.training.module import OptimizerConfig
+from deepspeech_sparse.training.runs import speech_recognition, train
 
 DATA = {"train": "train.jsonl", "dev": "dev.jsonl"}
 CONVOLUTIONS = (ConvolutionConfig(4, (5, 5), (2, 2)), ConvolutionConfig(6, (3, 3), (1, 2)))
@@ -317,7 +317,7 @@ def test_a_tiny_conformer_learns_tones_and_becomes_a_model_file(tones, tmp_path)
 
 def test_a_conformer_stopped_and_resumed_ends_with_the_same_weights(tones, tmp_path, monkeypatch):
     """Dropout of attention and feed-forward modules included."""
-    import deepspeech_sparse.runs as runs
+    import deepspeech_sparse.training.runs as runs
 
     class StopAt(Exception):
         pass

@@ -14,8 +14,8 @@ from untrained import run_of, tiny_config, tiny_module
 
 from deepspeech_sparse.corpora.manifest import Utterance, write_manifest
 from deepspeech_sparse.errors import InputError
-from deepspeech_sparse.evaluation import aligned, bootstrap_interval, count_errors, evaluate
-from deepspeech_sparse.recognizer import Recognizer
+from deepspeech_sparse.evaluation.wer import aligned, bootstrap_interval, count_errors, evaluate
+from deepspeech_sparse.recognition.recognizer import Recognizer
 
 RATE = 16_000
 WORDS = ("a", "b", "ab", "cab", "bca", "abc")

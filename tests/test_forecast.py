@@ -10,15 +10,15 @@ import torch
 from torch import nn
 
 from deepspeech_sparse.cli import main
-from deepspeech_sparse.config import config_of, load_config
 from deepspeech_sparse.export import info
-from deepspeech_sparse.forecast import forecast
-from deepspeech_sparse.journey import spent
+from deepspeech_sparse.forecast.journey import spent
+from deepspeech_sparse.forecast.recipe import forecast
+from deepspeech_sparse.forecast.wer_curve import Wanted, predicted_wer
 from deepspeech_sparse.pruning import Blocks, Cubic, Goal, Hard, Iterative, Lottery, Narang, Pruner, PruningConfig
 from deepspeech_sparse.pruning.forecast import RECOVERED, UPDATES, WANDER, Walk, thinned, updates_of, without
 from deepspeech_sparse.results import Result, write_results
-from deepspeech_sparse.runs import train
-from deepspeech_sparse.wer_curve import Wanted, predicted_wer
+from deepspeech_sparse.training.config import config_of, load_config
+from deepspeech_sparse.training.runs import train
 
 RECIPE = """
 data: {{train: {train}, dev: {dev}, batch_seconds: 5}}

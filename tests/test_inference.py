@@ -13,11 +13,11 @@ from deepspeech_sparse.cli import main
 from deepspeech_sparse.corpora.manifest import Utterance, write_manifest
 from deepspeech_sparse.engine.network import SparseNetwork
 from deepspeech_sparse.errors import InputError
-from deepspeech_sparse.evaluation import evaluate
-from deepspeech_sparse.inference import say_that_torch_computes
+from deepspeech_sparse.evaluation.wer import evaluate
 from deepspeech_sparse.model import ConformerConfig, ConvolutionConfig, Network
 from deepspeech_sparse.model_file import save_model
-from deepspeech_sparse.runs import speech_recognition
+from deepspeech_sparse.recognition.inference import say_that_torch_computes
+from deepspeech_sparse.training.runs import speech_recognition
 
 RATE = 16_000
 

@@ -12,11 +12,12 @@ import soundfile
 from test_streaming import noise
 from untrained import tiny_config, tiny_module
 
-from deepspeech_sparse import Recognizer, live
+from deepspeech_sparse import Recognizer
 from deepspeech_sparse.cli import main
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.features import FeaturesConfig
 from deepspeech_sparse.model_file import save_model
+from deepspeech_sparse.recognition import live
 
 RATE = 16_000
 

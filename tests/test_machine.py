@@ -8,14 +8,14 @@ import torch
 from rich.console import Console
 from untrained import run_of, tiny_config, tiny_module
 
-from deepspeech_sparse import machine as module
 from deepspeech_sparse.cli import main
 from deepspeech_sparse.engine import runtime
-from deepspeech_sparse.in_memory import packed_weights, print_packed
-from deepspeech_sparse.machine import machine
+from deepspeech_sparse.evaluation.in_memory import packed_weights, print_packed
+from deepspeech_sparse.machine import description as module
+from deepspeech_sparse.machine.description import machine
 from deepspeech_sparse.model import ConformerConfig, ConvolutionConfig
 from deepspeech_sparse.model_file import save_model
-from deepspeech_sparse.runs import speech_recognition
+from deepspeech_sparse.training.runs import speech_recognition
 
 
 def test_runtime_is_told_with_and_without_a_model(capsys, tmp_path):

@@ -6,12 +6,12 @@ import pytest
 import torch
 from untrained import gradients_without_and_with_padding
 
-from deepspeech_sparse.config import load_config
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.model import ConvolutionConfig, Network, NetworkConfig
 from deepspeech_sparse.model.lookahead import Lookahead
 from deepspeech_sparse.model.masking import SequenceNorm, frame_mask
 from deepspeech_sparse.model.recurrent import ClippedRecurrence, FusedRecurrence
+from deepspeech_sparse.training.config import load_config
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 CONVOLUTIONS = (ConvolutionConfig(4, (5, 5), (2, 2)), ConvolutionConfig(6, (3, 3), (1, 2)))

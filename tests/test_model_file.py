@@ -17,13 +17,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from untrained import run_of, tiny_config, tiny_module
 
-from deepspeech_sparse import versions
-from deepspeech_sparse.callbacks import load_checkpoint
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import export, info
 from deepspeech_sparse.features import FeaturesConfig
+from deepspeech_sparse.machine import versions
 from deepspeech_sparse.model_file import Model, describe_model, load_model, save_model
 from deepspeech_sparse.models import any_model
+from deepspeech_sparse.training.callbacks import load_checkpoint
 
 PROVENANCE = {"deepspeech_sparse": "0.1.0", "step": 12, "best_dev_wer": 0.25, "git_commit": None}
 

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepspeech_sparse import Recognizer
-from deepspeech_sparse import phrases as phrases_module
 from deepspeech_sparse.features import FeaturesConfig, FrontEnd, Statistics
-from deepspeech_sparse.phrases import PhraseFinder
-from deepspeech_sparse.recordings import Pool, Recording
+from deepspeech_sparse.recognition import phrases as phrases_module
+from deepspeech_sparse.recognition.phrases import PhraseFinder
+from deepspeech_sparse.recognition.recordings import Pool, Recording
 from deepspeech_sparse.text import Alphabet
-from deepspeech_sparse.transcript import Failure
+from deepspeech_sparse.transcripts.transcript import Failure
 
 RATE = 16_000
 ALPHABET = Alphabet(" ab")
@@ -178,7 +178,7 @@ def test_results_come_in_order_and_failures_in_their_place(model, tmp_path):
 
 
 def test_a_finished_recording_does_not_wait_for_the_end_of_a_long_one_behind_it(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("deepspeech_sparse.recordings.POOL", 20.0)
+    monkeypatch.setattr("deepspeech_sparse.recognition.recordings.POOL", 20.0)
     recognizer, heard = Recognizer.load(model), []
     long = tmp_path / "long.wav"
     soundfile.write(long, speech(200), RATE)

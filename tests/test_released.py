@@ -12,8 +12,8 @@ from deepspeech_sparse.corpora.manifest import read_manifest
 from deepspeech_sparse.corpora.prepare import prepare
 from deepspeech_sparse.decoding import greedy
 from deepspeech_sparse.export import info
-from deepspeech_sparse.runtime import native
-from deepspeech_sparse.streaming import Final, joined
+from deepspeech_sparse.machine.runtime import native
+from deepspeech_sparse.recognition.streaming import Final, joined
 
 CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
 SPOKEN = Path(__file__).parent / "golden"
@@ -115,7 +115,9 @@ def test_the_digits_model_writes_digits_when_it_is_told_which_words_there_are(tm
 
 
 def test_the_streaming_model_hears_the_same_live(corpora, tmp_path, monkeypatch):
-    monkeypatch.setattr("deepspeech_sparse.streaming.PAUSE", float("inf"))  # a pause would end the utterance
+    monkeypatch.setattr(
+        "deepspeech_sparse.recognition.streaming.PAUSE", float("inf")
+    )  # a pause would end the utterance
     manifests = prepare("an4", out=tmp_path, archive=corpora / "an4_raw.bigendian.tar.gz")
     recognizer = Recognizer.load(CHECKPOINTS / "an4-streaming-sparse.safetensors")
     for utterance in read_manifest(manifests["dev"])[:20]:

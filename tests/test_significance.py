@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from deepspeech_sparse import evaluation, significance
+from deepspeech_sparse import significance
 from deepspeech_sparse.corpora.manifest import Utterance
-from deepspeech_sparse.evaluation import bootstrap_interval, count_errors, word_error_digits
+from deepspeech_sparse.evaluation import wer as evaluation
+from deepspeech_sparse.evaluation.wer import bootstrap_interval, count_errors, word_error_digits
 from deepspeech_sparse.significance import (
     bootstrap_difference,
     bootstrap_rates,

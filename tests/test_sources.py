@@ -12,8 +12,8 @@ import soundfile
 from deepspeech_sparse.audio import load_audio
 from deepspeech_sparse.corpora.manifest import Utterance, write_manifest
 from deepspeech_sparse.errors import InputError
-from deepspeech_sparse.sources import excerpts_of, fetched
-from deepspeech_sparse.transcription import transcribe_files
+from deepspeech_sparse.recognition.sources import excerpts_of, fetched
+from deepspeech_sparse.recognition.transcription import transcribe_files
 
 RATE = 16_000
 

@@ -23,11 +23,11 @@ from deepspeech_sparse.engine.products import NativeProduct, TorchProduct
 from deepspeech_sparse.engine.sparse import BLOCKS, MOST_COLUMNS
 from deepspeech_sparse.engine.values import FORMATS, rounded
 from deepspeech_sparse.errors import InputError
-from deepspeech_sparse.runtime import VARIABLE, choice, extension, native
+from deepspeech_sparse.machine.runtime import VARIABLE, choice, extension, native
 
 ALL_BLOCKS = (*BLOCKS, None)
 PATHS = ("torch", *(KERNELS.paths() if KERNELS else ()))
-module = sys.modules["deepspeech_sparse.runtime"]  # whose name the function hides
+module = sys.modules["deepspeech_sparse.machine.runtime"]  # whose name the function hides
 
 
 def packed(dense: Tensor, block: tuple[int, int] | None, path: str, values: str = "float32") -> SparseMatrix:

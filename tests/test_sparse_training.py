@@ -14,9 +14,6 @@ import torch
 from torch import nn
 
 from deepspeech_sparse.augment import AugmentConfig
-from deepspeech_sparse.batches import DataConfig
-from deepspeech_sparse.callbacks import load_checkpoint
-from deepspeech_sparse.config import RunConfig, config_of, load_config, save_config
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.features import FeaturesConfig
 from deepspeech_sparse.gradients import (
@@ -37,8 +34,11 @@ from deepspeech_sparse.gradients.probe import correlations, cosine
 from deepspeech_sparse.gradients.thresholds import Threshold, quantile
 from deepspeech_sparse.model import ConformerConfig, ConvolutionConfig, NetworkConfig
 from deepspeech_sparse.pruning import Goal, Narang, PruningConfig
-from deepspeech_sparse.runs import load_run, train
-from deepspeech_sparse.training import OptimizerConfig
+from deepspeech_sparse.training.batches import DataConfig
+from deepspeech_sparse.training.callbacks import load_checkpoint
+from deepspeech_sparse.training.config import RunConfig, config_of, load_config, save_config
+from deepspeech_sparse.training.module import OptimizerConfig
+from deepspeech_sparse.training.runs import load_run, train
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,17 @@ import torch
 from rich.console import Console
 from untrained import run_of, tiny_config, tiny_module
 
-from deepspeech_sparse import speed, timing
-from deepspeech_sparse.comparison import compare
 from deepspeech_sparse.corpora.manifest import Utterance, write_manifest
 from deepspeech_sparse.errors import InputError
-from deepspeech_sparse.memory import peak_above, peak_in_child
+from deepspeech_sparse.evaluation import speed
+from deepspeech_sparse.evaluation.comparison import compare
+from deepspeech_sparse.evaluation.speed import lasting, load_and_recognize, measure_speed, spread
+from deepspeech_sparse.machine import timing
+from deepspeech_sparse.machine.memory import peak_above, peak_in_child
+from deepspeech_sparse.machine.timing import in_bursts, in_turn
 from deepspeech_sparse.model import ConformerConfig, ConvolutionConfig
 from deepspeech_sparse.model_file import save_model
-from deepspeech_sparse.runs import speech_recognition
-from deepspeech_sparse.speed import lasting, load_and_recognize, measure_speed, spread
-from deepspeech_sparse.timing import in_bursts, in_turn
+from deepspeech_sparse.training.runs import speech_recognition
 
 RATE = 16_000
 MEGABYTE = 1 << 20

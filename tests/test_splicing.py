@@ -13,10 +13,10 @@ from deepspeech_sparse.audio import load_audio
 from deepspeech_sparse.cli import main
 from deepspeech_sparse.corpora.manifest import Utterance, read_manifest, write_manifest
 from deepspeech_sparse.errors import InputError
-from deepspeech_sparse.evaluation import count_errors
-from deepspeech_sparse.recognizer import Recognizer
+from deepspeech_sparse.evaluation.wer import count_errors
+from deepspeech_sparse.recognition.recognizer import Recognizer
 from deepspeech_sparse.splicing import Piece, Splicer, Spoken, edges_between, faded, joined, splice, spoken
-from deepspeech_sparse.transcript import Word
+from deepspeech_sparse.transcripts.transcript import Word
 
 RATE = 16_000
 GOLDEN = Path(__file__).parent / "golden"

@@ -10,14 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from untrained import tiny_config, tiny_module
 
-from deepspeech_sparse import Recognizer, streaming
+from deepspeech_sparse import Recognizer
 from deepspeech_sparse.engine import recurrent
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.features import FeaturesConfig
 from deepspeech_sparse.model import ConformerConfig, ConvolutionConfig
 from deepspeech_sparse.model_config import ModelConfig
 from deepspeech_sparse.model_file import Model, save_model
-from deepspeech_sparse.streaming import (
+from deepspeech_sparse.recognition import streaming
+from deepspeech_sparse.recognition.streaming import (
     FeatureStream,
     Final,
     GreedyStream,

@@ -8,12 +8,17 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "deepspeech_sparse"
 
 
-def floors() -> dict[str, int]:
-    """Top-level names of the package, as the map lists them, with their line: larger is lower."""
+def entries() -> list[str]:
+    """Of the map of the package, from top to bottom; lines that go on with an entry joined to it."""
     text = (ROOT / "README.md").read_text()
     listing = text.split("    deepspeech_sparse/\n")[1].split("\n    data/")[0]
-    entries = [re.match(r" {6}((?:\w+(?:\.py|/) ?)+)", line)[1].split() for line in listing.splitlines()]
-    return {name.strip("/").removesuffix(".py"): line for line, names in enumerate(entries) for name in names}
+    return re.sub(r"\n {7,}", " ", listing).splitlines()
+
+
+def floors() -> dict[str, int]:
+    """Top-level names of the package, as the map lists them, with their place: larger is lower."""
+    listed = [re.match(r" {6}((?:\w+(?:\.py|/) ?)+)", entry)[1].split() for entry in entries()]
+    return {name.strip("/").removesuffix(".py"): place for place, names in enumerate(listed) for name in names}
 
 
 def imports(path: Path) -> set[str]:
@@ -41,3 +46,11 @@ def test_every_file_is_on_the_map_and_imports_only_from_below():
 
 def test_the_map_names_nothing_that_does_not_exist():
     assert set(floors()) <= {path.stem for path in PACKAGE.iterdir()}
+
+
+def test_files_that_the_map_names_are_in_their_folder():
+    folders = [match for entry in entries() if (match := re.match(r" {6}(\w+)/ +(.*)", entry))]
+    assert len(folders) > 15
+    for folder, text in (match.groups() for match in folders):
+        named = re.findall(r"\w+\.py", text)
+        assert all((PACKAGE / folder / name).is_file() for name in named), f"{folder}: {named}"

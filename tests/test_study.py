@@ -13,17 +13,17 @@ import torch
 import yaml
 from rich.console import Console
 
-from deepspeech_sparse.callbacks import load_checkpoint
 from deepspeech_sparse.cli import main
 from deepspeech_sparse.corpora.manifest import read_manifest, write_manifest
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import export
-from deepspeech_sparse.lock import alone_in
 from deepspeech_sparse.model_file import open_model
 from deepspeech_sparse.results import Result, failures, read_results, write_results
 from deepspeech_sparse.study.cell import read_row, write_row
 from deepspeech_sparse.study.plan import Study, load_study
 from deepspeech_sparse.study.watch import Watch, finished_row, run_study, waiting_row, write_tables
+from deepspeech_sparse.training.callbacks import load_checkpoint
+from deepspeech_sparse.training.lock import alone_in
 
 BASE = """
 data: {{train: {train}, dev: {dev}, batch_seconds: 5}}

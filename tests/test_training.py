@@ -14,27 +14,27 @@ from pathlib import Path
 import pytest
 import torch
 
-from deepspeech_sparse import runs
 from deepspeech_sparse.audio import load_audio
 from deepspeech_sparse.augment import AugmentConfig
-from deepspeech_sparse.batches import DataConfig
-from deepspeech_sparse.callbacks import AtomicCheckpointIO, TrainingStopped, load_checkpoint
-from deepspeech_sparse.config import RunConfig, save_config
 from deepspeech_sparse.corpora.manifest import Utterance, read_manifest, write_manifest
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.features import FeaturesConfig
+from deepspeech_sparse.machine.versions import versions
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig
 from deepspeech_sparse.models import any_model
 from deepspeech_sparse.pruning import Goal, Lottery, Narang, PruningConfig, sparsity
 from deepspeech_sparse.pruning.quantile import size_quantile
-from deepspeech_sparse.runs import load_run, train
-from deepspeech_sparse.training import OptimizerConfig, ctc_loss
-from deepspeech_sparse.versions import versions
+from deepspeech_sparse.training import runs
+from deepspeech_sparse.training.batches import DataConfig
+from deepspeech_sparse.training.callbacks import AtomicCheckpointIO, TrainingStopped, load_checkpoint
+from deepspeech_sparse.training.config import RunConfig, save_config
+from deepspeech_sparse.training.module import OptimizerConfig, ctc_loss
+from deepspeech_sparse.training.runs import load_run, train
 
 HOLD = """
 import sys
 from pathlib import Path
-from deepspeech_sparse.lock import alone_in
+from deepspeech_sparse.training.lock import alone_in
 with alone_in(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -406,7 +406,7 @@ def test_a_schedule_that_would_prune_everything_is_refused_before_training(tiny,
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_cause(tiny, tmp_path, monkeypatch):
-    import deepspeech_sparse.training as training
+    import deepspeech_sparse.training.module as training
 
     monkeypatch.setattr(training, "ctc_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
     with pytest.raises(InputError, match="the loss is nan at step 0 on utterances"):

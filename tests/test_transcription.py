@@ -16,7 +16,7 @@ import deepspeech_sparse
 from deepspeech_sparse import Recognizer
 from deepspeech_sparse.decoding import greedy
 from deepspeech_sparse.errors import InputError
-from deepspeech_sparse.transcription import transcribe, transcribe_files
+from deepspeech_sparse.recognition.transcription import transcribe, transcribe_files
 
 RATE = 16_000
 

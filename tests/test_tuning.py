@@ -10,13 +10,13 @@ import torch
 
 from deepspeech_sparse.audio import load_audio
 from deepspeech_sparse.cli import main
-from deepspeech_sparse.config import load_config
 from deepspeech_sparse.corpora.manifest import Utterance, read_manifest, write_manifest
 from deepspeech_sparse.decoder_config import DecoderConfig
 from deepspeech_sparse.decoding import GreedyDecoder
 from deepspeech_sparse.decoding.hypothesis import Hypothesis
 from deepspeech_sparse.errors import InputError
-from deepspeech_sparse.recognizer import Recognizer
+from deepspeech_sparse.recognition.recognizer import Recognizer
+from deepspeech_sparse.training.config import load_config
 from deepspeech_sparse.tuning import search as tuning_search
 from deepspeech_sparse.tuning.recipe import decoder_section, write_section
 from deepspeech_sparse.tuning.scores import heard, saved_scores
@@ -135,7 +135,9 @@ def test_the_network_runs_once_and_the_winner_lands_in_the_recipe(model, tones, 
     assert "alpha: 1.0\n  beta: 0.0\n" in recipe.read_text() and "WER 0.00%, greedy " in recipe.read_text()
     [saved] = (tmp_path / "out").glob("log_probs-*.safetensors")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {saved.name, "tune.csv", "tuning.svg", "tuning.png"}
-    monkeypatch.setattr("deepspeech_sparse.recognizer.Recognizer.log_probs", None)  # asked only if what it said is lost
+    monkeypatch.setattr(
+        "deepspeech_sparse.recognition.recognizer.Recognizer.log_probs", None
+    )  # asked only if what it said is lost
     assert main(command) == 0
     saved.write_bytes(saved.read_bytes()[:50])
     with pytest.raises(TypeError):

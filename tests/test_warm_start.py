@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from deepspeech_sparse.batches import DataConfig
-from deepspeech_sparse.callbacks import load_checkpoint
 from deepspeech_sparse.cli import main
-from deepspeech_sparse.config import RunConfig, save_config
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import export, info
 from deepspeech_sparse.features import FeaturesConfig
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig
 from deepspeech_sparse.pruning import Goal, Hard, Narang, PruningConfig
-from deepspeech_sparse.runs import fresh, load_run, train
-from deepspeech_sparse.training import OptimizerConfig
+from deepspeech_sparse.training.batches import DataConfig
+from deepspeech_sparse.training.callbacks import load_checkpoint
+from deepspeech_sparse.training.config import RunConfig, save_config
+from deepspeech_sparse.training.module import OptimizerConfig
+from deepspeech_sparse.training.runs import fresh, load_run, train
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from deepspeech_sparse import InputError, Segment, Transcript, Word
 from deepspeech_sparse.cli import main
 from deepspeech_sparse.files import write_whole
-from deepspeech_sparse.subtitles import LINE, LONGEST, PAUSE, SHORTEST, balanced, cues_of
-from deepspeech_sparse.transcription import transcribe_files
-from deepspeech_sparse.writers import WRITERS, formats_of, rendered, stems_of, write_transcript
+from deepspeech_sparse.recognition.transcription import transcribe_files
+from deepspeech_sparse.transcripts.subtitles import LINE, LONGEST, PAUSE, SHORTEST, balanced, cues_of
+from deepspeech_sparse.transcripts.writers import WRITERS, formats_of, rendered, stems_of, write_transcript
 
 SRT_CUE = re.compile(
     r"(\d+)\n(\d{2,}):([0-5]\d):([0-5]\d),(\d{3}) --> (\d{2,}):([0-5]\d):([0-5]\d),(\d{3})\n(.+(?:\n.+)*)\n"

@@ -6,16 +6,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from deepspeech_sparse.batches import DataConfig
-from deepspeech_sparse.callbacks import CHECKPOINT_FORMAT, AtomicCheckpointIO
-from deepspeech_sparse.config import RunConfig
 from deepspeech_sparse.features import FeaturesConfig
+from deepspeech_sparse.machine.versions import versions
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig
 from deepspeech_sparse.model.masking import frame_mask
-from deepspeech_sparse.runs import speech_recognition
 from deepspeech_sparse.settings import config_to_dict
-from deepspeech_sparse.training import SpeechRecognition
-from deepspeech_sparse.versions import versions
+from deepspeech_sparse.training.batches import DataConfig
+from deepspeech_sparse.training.callbacks import CHECKPOINT_FORMAT, AtomicCheckpointIO
+from deepspeech_sparse.training.config import RunConfig
+from deepspeech_sparse.training.module import SpeechRecognition
+from deepspeech_sparse.training.runs import speech_recognition
 
 
 def tiny_config(

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from ..gradients import EXACT, GRU, LSTM, RoundedGradients, Rounding, Seen
 from ..gradients.native_direction import usable
 from ..gradients.thresholds import quantile
-from ..memory import peaks_in_children
+from ..machine.memory import peaks_in_children
+from ..machine.timing import in_turn
 from ..report.tables import Column, Table
-from ..timing import in_turn
 from .weights import pair
 
 LAYERS = {"lstm": LSTM, "gru": GRU}

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from ..engine.network import layer_of
 from ..engine.recurrent import Recurrence
 from ..engine.weights import Weights
+from ..machine.timing import in_turn
 from ..model import NetworkConfig
 from ..model.masking import clipped_relu
 from ..model.recurrent import ClippedRecurrence, recurrent_layer
 from ..report.tables import Column, Table
-from ..timing import in_turn
 from .plain import torchs_own
 from .weights import PATTERNS, kept, pair, without_initialisation
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..engine import SparseMatrix
 from ..engine.values import FORMATS
+from ..machine.timing import in_bursts
 from ..report.tables import Column, Table
-from ..timing import in_bursts
 from .weights import PATTERNS, kept, pair
 
 SIZES = ((1760, 1760), (7680, 2560))

@@ -15,15 +15,15 @@ from torch import Tensor
 
 from ..decoding import greedy
 from ..features import FrontEnd
-from ..memory import peaks_in_children
+from ..machine.memory import peaks_in_children
+from ..machine.timing import in_turn
 from ..model import network_of
 from ..model_config import ModelConfig
 from ..model_file import Model, load_model, save_model
 from ..pruning import prunable_weights
-from ..recognizer import Recognizer
+from ..recognition.recognizer import Recognizer
 from ..report.tables import Column, Table
 from ..text import Alphabet
-from ..timing import in_turn
 from .onnx_models import available, export_onnx, onnx_session, quantise_onnx
 from .plain import PlainNetwork, with_integers
 from .weights import PATTERNS, kept, pair

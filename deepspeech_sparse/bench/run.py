@@ -14,8 +14,8 @@ import torch
 from ..engine.products import threads_of_torch
 from ..errors import InputError
 from ..files import refuse_unwritable, write_json
-from ..inference import checked_threads
-from ..machine import machine
+from ..machine.description import machine
+from ..recognition.inference import checked_threads
 from ..report.tables import Table
 from .gradients import gradients
 from .layers import layers

@@ -41,7 +41,7 @@ def verb_parser(
     ]
     for parameter in positional:
         if parameter.annotation is parameter.empty:  # a config: its fields become flags
-            from ..config import RunConfig
+            from ..training.config import RunConfig
 
             if settings is not None:
                 parser.add_argument("--config", help=helps[parameter.name])
@@ -92,7 +92,7 @@ def call_verb(verb: str, arguments: list[str]) -> int:
     except ArgumentError as error:
         raise UsageError(with_nearest_flag(str(error), verb_parser(verb, settings, helping=True))) from error
     if with_config:
-        from ..config import config_of
+        from ..training.config import config_of
 
         values["config"] = config_of(settings, "config")
     if decoder is not None:
@@ -106,7 +106,7 @@ def split_config(arguments: list[str]) -> tuple[dict, list[str]]:
     Flags are read as YAML, so `--network.hidden 512`, `--augment.speed "[0.9, 1.1]"` and `--pruning null` say what
     they would say in a recipe, and everything is checked together.
     """
-    from ..config import RunConfig
+    from ..training.config import RunConfig
 
     known = {field.name for field in dataclasses.fields(RunConfig)}
     values: dict = {}

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..text import Alphabet
-from ..transcript import Word
+from ..transcripts.transcript import Word
 
 BLANK = 0
 LOWEST = -1e4  # of log-probabilities: where all paths have -inf or NaN, forced_align answers with memory never written

@@ -1,6 +1,6 @@
 """What recognises without training and without a gradient: networks without their zeros, on the CPU."""
 
-from ..runtime import Runtime, runtime
+from ..machine.runtime import Runtime, runtime
 from .convolution import SparseConvolution
 from .network import SparseNetwork
 from .sparse import SparseMatrix

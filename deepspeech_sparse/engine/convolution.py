@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..machine.runtime import native
 from ..model.masking import clipped_relu
-from ..runtime import native
 from .products import threads_of_torch
 from .sparse import number_of_threads, refuse_unfit, without_gradient
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..runtime import native
+from ..machine.runtime import native
 from .values import Rounded
 
 DENSE_ROWS = 16  # rows of a dense matrix that lie side by side

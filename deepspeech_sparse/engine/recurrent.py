@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..machine.runtime import native
 from ..model.masking import clipped_relu
-from ..runtime import native
 from .products import NativeProduct
 from .sparse import SparseMatrix
 

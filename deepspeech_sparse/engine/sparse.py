@@ -1,7 +1,7 @@
 """A packed matrix times a vector or many of them, in float32 on the CPU.
 
 `SparseMatrix` checks what comes in and says what comes out; the arithmetic is in the C++ of `native/`, or in torch's
-sparse CSR where that is not compiled (`runtime.py` decides). `values.py` rounds.
+sparse CSR where that is not compiled (`machine/runtime.py` decides). `values.py` rounds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..runtime import native
+from ..machine.runtime import native
 from .products import NativeProduct, TorchProduct
 from .values import FORMATS, rounded
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..runtime import native
+from ..machine.runtime import native
 from .direction import Direction, GateGradients
 from .rounding import Rounding
 

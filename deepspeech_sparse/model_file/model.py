@@ -15,7 +15,7 @@ Its tensors are the network's state, `network.*`, and the buffers of the front e
 too, so that a later torchaudio cannot change what an old model hears.
 
 A file may come from a stranger: everything in it is checked before anything of its size is allocated. Training
-checkpoints are `runs.py`'s; nothing here reads them.
+checkpoints are those of `training/`; nothing here reads them.
 """
 
 from __future__ import annotations

@@ -15,18 +15,18 @@ from pathlib import Path
 
 import yaml
 
-from ..callbacks import TrainingStopped
-from ..config import load_config
 from ..errors import InputError
-from ..evaluation import evaluate
+from ..evaluation.rows import errors_of, gates_of, history_of, plain_settings, result_of, told_of
+from ..evaluation.wer import evaluate
 from ..export import info
 from ..files import write_whole
-from ..machine import processor
-from ..memory import peak_memory
+from ..machine.description import processor
+from ..machine.memory import peak_memory
 from ..results import Result
-from ..rows import errors_of, gates_of, history_of, plain_settings, result_of, told_of
-from ..runs import train
 from ..settings import read_yaml
+from ..training.callbacks import TrainingStopped
+from ..training.config import load_config
+from ..training.runs import train
 
 CONFIG = "cell.yaml"  # what the study asked for; train writes config.yaml once it has found nothing impossible
 ROW = "row.json"

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..config import save_config
 from ..errors import InputError
 from ..results import TABLE, TEST_TABLE, Result, read_results
+from ..training.config import save_config
 from .cell import CONFIG, TEST_ROW, write_row
 from .plan import Cell, Study
 

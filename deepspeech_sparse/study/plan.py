@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..config import RunConfig, config_of
 from ..errors import InputError
-from ..rows import plain_settings, told_of
+from ..evaluation.rows import plain_settings, told_of
 from ..settings import config_to_dict, overlaid, read_yaml
+from ..training.config import RunConfig, config_of
 
 COLUMNS = (
     "schedule.method",

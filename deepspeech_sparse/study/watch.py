@@ -19,11 +19,11 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from ..config import save_config
 from ..errors import InputError
-from ..lock import alone_in
 from ..results import TABLE, TEST_TABLE, Result, write_results
 from ..settings import config_to_dict, differences, read_yaml
+from ..training.config import save_config
+from ..training.lock import alone_in
 from .cell import CONFIG, ROW, TEST_ROW, read_row
 from .earlier import take_earlier
 from .plan import Cell, Study, load_study

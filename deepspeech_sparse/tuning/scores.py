@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..corpora.manifest import Utterance
-from ..evaluation import in_batches, read_utterance
+from ..evaluation.wer import in_batches, read_utterance
 from ..files import write_whole
 from ..models import is_run
-from ..recognizer import Recognizer
+from ..recognition.recognizer import Recognizer
 
 BATCH_SECONDS = 120.0
 
@@ -66,7 +66,7 @@ def fingerprint(*paths: Path) -> str:
     digest = hashlib.sha256()
     for path in paths:
         if is_run(path):
-            from ..runs import run_checkpoint  # brings Lightning, which a model file needs not wait for
+            from ..training.runs import run_checkpoint  # brings Lightning, which a model file needs not wait for
 
             path = run_checkpoint(Path(path))
         with open(path, "rb") as file:

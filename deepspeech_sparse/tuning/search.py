@@ -15,10 +15,10 @@ from ..corpora.manifest import Utterance, read_manifest
 from ..decoder_config import DecoderConfig
 from ..decoding import Decoder, decoder_of
 from ..errors import InputError
-from ..evaluation import count_errors
+from ..evaluation.wer import count_errors
 from ..files import refuse_unwritable, write_whole
-from ..inference import Engine
-from ..recognizer import Recognizer
+from ..recognition.inference import Engine
+from ..recognition.recognizer import Recognizer
 from .picture import surface_picture
 from .recipe import decoder_section, write_section
 from .scores import fingerprint, heard, saved_scores

@@ -43,8 +43,8 @@ def data_check(manifest: Path, *, config: Path | None = None) -> int:
 
     options = {"alphabet": Alphabet()}
     if config is not None:
-        from ...config import load_config
-        from ...runs import speech_recognition
+        from ...training.config import load_config
+        from ...training.runs import speech_recognition
 
         run = load_config(config)
         module = speech_recognition(run)

@@ -14,8 +14,8 @@ def train(config, *, out: Path, resume: Literal["auto", "never"] | Path = "never
         resume: auto continues the run in `out` bit-exactly or starts it; a path continues from that checkpoint;
             never refuses a folder that already holds a run
     """
-    from ...callbacks import TrainingStopped
-    from ...runs import train as train_run
+    from ...training.callbacks import TrainingStopped
+    from ...training.runs import train as train_run
 
     try:
         folder = train_run(config, out, resume=False if resume == "never" else resume)
@@ -52,7 +52,7 @@ def forecast(
     """
     from rich.console import Console
 
-    from ...forecast import forecast as forecast_pruning
+    from ...forecast.recipe import forecast as forecast_pruning
 
     forecast_pruning(
         config,

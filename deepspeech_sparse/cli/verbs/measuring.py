@@ -25,7 +25,7 @@ def evaluate(
     """
     from rich.console import Console
 
-    from ...evaluation import evaluate as evaluate_model
+    from ...evaluation.wer import evaluate as evaluate_model
 
     evaluation = evaluate_model(model, manifest, json=json, engine=engine, threads=threads, decoder=decoder)
     evaluation.print(Console(), worst=worst)
@@ -56,7 +56,7 @@ def compare(
     """
     from rich.console import Console
 
-    from ...comparison import compare as compare_models
+    from ...evaluation.comparison import compare as compare_models
 
     comparison = compare_models(
         dense,

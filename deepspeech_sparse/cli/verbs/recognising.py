@@ -49,12 +49,12 @@ def transcribe(
             raise UsageError("transcribe: --pcm is for samples on stdin: give - for the file")
         if format != "txt" or out is not None or skip_existing or allow_urls or decoder != DecoderConfig():
             raise UsageError("transcribe: live text is greedy and goes to stdout; leave --format, --out, --decoder out")
-        from ...live import transcribe_microphone, transcribe_pcm
+        from ...recognition.live import transcribe_microphone, transcribe_pcm
 
         if microphone:
             return transcribe_microphone(model, device, engine=engine, threads=threads)
         return transcribe_pcm(model, pcm, engine=engine, threads=threads)
-    from ...transcription import transcribe_files
+    from ...recognition.transcription import transcribe_files
 
     return transcribe_files(
         model,
@@ -88,8 +88,8 @@ def align(
         engine: native, the sparse engine, or torch with all zeros; both give the same times. Conformer and Wav2Letter
             always run in torch
     """
-    from ...recognizer import Recognizer
-    from ...writers import rendered
+    from ...recognition.recognizer import Recognizer
+    from ...transcripts.writers import rendered
 
     transcript = Recognizer.load(model, engine=engine, threads=threads).align(audio, given_text(text))
     if format != "words":

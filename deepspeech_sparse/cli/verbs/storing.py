@@ -45,12 +45,12 @@ def info(model: Path | None = None, *, runtime: bool = False) -> None:
         raise UsageError("info: give a model, or --runtime")
     console = Console()
     if model is not None:
+        from ...evaluation.in_memory import packed_weights, print_packed
         from ...export import info as model_info
-        from ...in_memory import packed_weights, print_packed
 
         model_info(model).print(console)
         print_packed(packed_weights(model), console)
     if runtime:
-        from ...machine import machine
+        from ...machine.description import machine
 
         console.print(str(machine()), highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""How often trained models err, how fast and how large they are; several side by side."""

@@ -1,0 +1,1 @@
+"""What a recipe's pruning will do, before any training."""

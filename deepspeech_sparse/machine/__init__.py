@@ -1,0 +1,1 @@
+"""What computes here: processor, kernels, memory, time, versions."""

@@ -1,0 +1,1 @@
+"""From recordings to transcripts: one or many, for hours, live."""

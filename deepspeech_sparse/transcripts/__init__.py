@@ -1,0 +1,1 @@
+"""What was said and when, and the formats in which it is written."""
