@@ -16,9 +16,12 @@ void construct_blocks(Matrix* self, int64_t rows, int64_t columns, int block_row
                       VectorArgument<int64_t> starts, VectorArgument<int64_t> indices, VectorArgument<Values> values,
                       VectorArgument<float> scales) {
     static_assert(sizeof(Values) == sizeof(Stored), "");
+    // Places are copied before they are checked: while others hold the GIL, they may write into their arrays.
+    const std::vector<int64_t> from(starts.data(), starts.data() + starts.size());
+    const std::vector<int64_t> at(indices.data(), indices.data() + indices.size());
     nb::gil_scoped_release released;
-    new (self) Matrix({rows, columns, false, block_rows, block_columns, starts.data(), starts.size(), indices.data(),
-                       indices.size(), reinterpret_cast<const Stored*>(values.data()), values.size(), scales.data(),
+    new (self) Matrix({rows, columns, false, block_rows, block_columns, from.data(), from.size(), at.data(), at.size(),
+                        reinterpret_cast<const Stored*>(values.data()), values.size(), scales.data(),
                        scales.size()});
 }
 

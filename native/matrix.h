@@ -46,7 +46,7 @@ struct Source {
 
 class Matrix {
 public:
-    // Packs a checked copy of `source`; throws std::invalid_argument with the numbers if it is no such matrix.
+    // Checks `source`, which nobody may change meanwhile, and packs a copy; throws std::invalid_argument with the numbers if it is no such matrix.
     explicit Matrix(const Source& source);
 
     // y = A x on `threads` threads: x (columns, batch), y (rows, batch), both without gaps.

@@ -1,4 +1,5 @@
-// From compressed sparse rows, or all values, to the layouts of layout.h. All that the kernels rely on is checked here.
+// From compressed sparse rows, or all values, to the layouts of layout.h. All that keeps the kernels inside their memory is
+// checked here; zeros beyond the last column are the business of engine/products.py.
 #include <algorithm>
 #include <numeric>
 

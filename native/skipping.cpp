@@ -1,4 +1,6 @@
 // Large products that skip the zeros of gate gradients.
+#include <deque>
+
 #include "threads.h"
 #include "tile_work.h"
 #include "training.h"
@@ -9,7 +11,7 @@ namespace {
 // Of x or y: a tile of the other operand is packed once for all of them.
 constexpr int64_t kRowsAtOnce = 256;
 
-// Entries of x that are listed at once, so that their lists take 3 MB at most.
+// Entries of x that a member lists at once: 3 MB, more where one tile of rows is longer.
 constexpr int64_t kListed = 1 << 19;
 
 // Rows of y that stay in the second-level cache until all of x^T z is added to them.
@@ -22,10 +24,18 @@ void skipping_product(const Kernels& kernels, const float* x, int64_t n, int64_t
     const int members = members_of(n, threads);
     const int64_t at_once = std::min(kRowsAtOnce, std::max(kTileDepth, kListed / whole(std::max<int64_t>(depth, 1), kTileDepth)));
     const int64_t width = kernels.tile_width;
+    struct Own {
+        std::vector<EntryList> lists;
+        Tiles tile;
+    };
+    std::deque<Own> owns;  // all memory is taken here: work must not throw
+    for (int member = 0; member < members; ++member) {
+        owns.push_back({std::vector<EntryList>((depth + kTileDepth - 1) / kTileDepth, EntryList(std::min(at_once, n))),
+                        Tiles(kernels, kTileDepth, width)});
+    }
     in_parallel(members, [&](int member) {
         const int64_t end = share(n, member + 1, members);
-        std::vector<EntryList> lists((depth + kTileDepth - 1) / kTileDepth, EntryList(std::min(at_once, n)));
-        Tiles tile(kernels, kTileDepth, width);
+        auto& [lists, tile] = owns[member];
         for (int64_t first = share(n, member, members); first < end; first += at_once) {
             const int64_t rows = std::min(at_once, end - first);
             std::fill_n(y + first * y_stride, rows * y_stride, 0.f);
@@ -50,11 +60,18 @@ void skipping_outer(const Kernels& kernels, const float* x, int64_t n, int64_t r
     const int members = members_of(rows, threads);
     const int64_t at_once = std::min(kRowsAtOnce, std::max(kTileDepth, whole(kStay / std::max<int64_t>(y_stride, 1), kWidest)));
     const int64_t width = kernels.tile_width;
+    struct Own {
+        Tiles tile;
+        Array<float> turned;
+        EntryList list;
+    };
+    std::deque<Own> owns;  // all memory is taken here: work must not throw
+    for (int member = 0; member < members; ++member) {
+        owns.push_back({Tiles(kernels, kTileDepth, width), Array<float>(at_once * kTileDepth), EntryList(at_once)});
+    }
     in_parallel(members, [&](int member) {
         const int64_t end = share(rows, member + 1, members);
-        Tiles tile(kernels, kTileDepth, width);
-        Array<float> turned(at_once * kTileDepth);
-        EntryList list(at_once);
+        auto& [tile, turned, list] = owns[member];
         for (int64_t from = share(rows, member, members); from < end; from += at_once) {
             const int64_t here = std::min(at_once, end - from);
             std::fill_n(y + from * y_stride, here * y_stride, 0.f);

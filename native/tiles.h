@@ -15,7 +15,7 @@ using sparse::kTileDepth;
 constexpr int kTileVectors = 8;  // sums of a row of a tile that are in registers at once, and as many loads
 constexpr int64_t kTileWidth = kTileVectors * kWidth;
 
-// Entries of `rows` rows of `depth` <= kTileDepth floats each that are not zero. NaN is none.
+// Entries of `rows` rows of `depth` <= kTileDepth floats each that are not zero; NaN is listed.
 void list_entries(const float* from, int64_t stride, int64_t rows, int64_t depth, const Entries& to) {
     int32_t count = 0;
     for (int64_t r = 0; r < rows; ++r, from += stride) {

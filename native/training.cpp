@@ -25,15 +25,24 @@ void train_forward(const Kernels& kernels, const TrainedDirection& d, int thread
     const int members = members_of(d.hidden, threads), count = gates_of(d.cell);
     const Frames frames(d);
     Barrier barrier(members);
+    struct Own {
+        int64_t from, units, wide;
+        std::deque<Tiles> weights;  // its columns of U^T, by gate
+        Array<float> product;
+    };
+    std::vector<Own> owns(members);  // all memory is taken here: work must not throw
+    for (int member = 0; member < members; ++member) {
+        Own& own = owns[member];
+        own.from = share(d.hidden, member, members), own.units = share(d.hidden, member + 1, members) - own.from;
+        own.wide = whole(own.units, kWidest);
+        for (int gate = 0; gate < count; ++gate) own.weights.emplace_back(kernels, d.hidden, own.units);
+        own.product.resize(d.batch * count * own.wide);
+    }
     in_parallel(members, [&](int member) {
-        const int64_t from = share(d.hidden, member, members), units = share(d.hidden, member + 1, members) - from;
-        const int64_t wide = whole(units, kWidest);
-        std::deque<Tiles> weights;  // a member's columns of U^T, by gate
+        auto& [from, units, wide, weights, product] = owns[member];
         for (int gate = 0; gate < count; ++gate) {
-            weights.emplace_back(kernels, d.hidden, units);
-            weights.back().fill_transposed(kernels, d.weight + (gate * d.hidden + from) * d.hidden, d.hidden);
+            weights[gate].fill_transposed(kernels, d.weight + (gate * d.hidden + from) * d.hidden, d.hidden);
         }
-        Array<float> product(d.batch * count * wide);
         for (int64_t step = 0; step < d.times; ++step) {
             const int64_t t = frames.time(step);
             const float* before = d.states + frames.before(t);
@@ -77,21 +86,21 @@ class WayBack {
 public:
     WayBack(const Kernels& kernels, const TrainedDirection& direction, GateGradients& gradients, int members)
         : k_(kernels), d_(direction), g_(gradients), members_(members), count_(gates_of(direction.cell)),
-          frames_(direction), barrier_(members), scores_(count_ * direction.hidden) {}
+          frames_(direction), barrier_(members), scores_(count_ * direction.hidden) {
+        for (int member = 0; member < members; ++member) {  // all memory is taken here: work must not throw
+            const int64_t from = share(d_.hidden, member, members), units = share(d_.hidden, member + 1, members) - from;
+            owns_.emplace_back(k_, from, units, count_ * d_.hidden, d_.batch, g_.kept ? scores_.size() : 0);
+        }
+    }
 
     void go(int member) {
-        const int64_t from = share(d_.hidden, member, members_), units = share(d_.hidden, member + 1, members_) - from;
-        const int64_t rows = count_ * d_.hidden, wide = whole(units, kWidest);
-        Tiles weight(k_, rows, units);  // a member's columns of U
+        auto& [from, units, wide, weight, future, list, kept, sorted] = owns_[member];
+        const int64_t rows = count_ * d_.hidden;
         weight.fill(d_.weight + from, d_.hidden, units, rows);
-        Array<float> future(d_.batch * wide);  // its share of the states' gradient
         for (int64_t b = 0; b < d_.batch; ++b) {
             const float* last = g_.future + b * d_.hidden + from;
             std::copy(last, last + units, future.data() + b * wide);
         }
-        EntryList list(d_.batch);
-        Array<float> kept(d_.batch * kTileDepth);
-        std::vector<float> sorted(scores_.size());
         for (int64_t step = d_.times; step-- > 0;) {
             const int64_t t = frames_.time(step);
             gates(t, from, units, future.data(), wide);
@@ -112,6 +121,18 @@ public:
     }
 
 private:
+    struct Own {
+        Own(const Kernels& kernels, int64_t first, int64_t count, int64_t rows, int64_t batch, size_t scores)
+            : from(first), units(count), wide(whole(count, kWidest)), weight(kernels, rows, count), future(batch * wide),
+              list(batch), kept(batch * kTileDepth), sorted(scores) {}
+        int64_t from, units, wide;
+        Tiles weight;                // its columns of U
+        Array<float> future;         // its share of the states' gradient
+        EntryList list;
+        Array<float> kept;
+        std::vector<float> sorted;
+    };
+
     float* gradient(int64_t t, int64_t b) const { return g_.gradient + (t * d_.batch + b) * count_ * d_.hidden; }
     float* input(int64_t t, int64_t b) const { return g_.input + (t * d_.batch + b) * count_ * d_.hidden; }
 
@@ -224,6 +245,7 @@ private:
     const Frames frames_;
     Barrier barrier_;
     Array<float> scores_;  // (gates H) largest gradient of any utterance
+    std::deque<Own> owns_;  // by member
 };
 
 }  // namespace

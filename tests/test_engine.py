@@ -96,8 +96,15 @@ def test_bits_do_not_depend_on_threads():
     assert len(set(said)) == 1
 
 
-def test_an_utterance_sounds_alone_as_it_does_in_a_batch():
-    config = NetworkConfig(convolutions=(ConvolutionConfig(2, (3, 5), (2, 2)),), hidden=20, layers=2)
+@pytest.mark.parametrize("lookahead", [0, 2])
+def test_an_utterance_sounds_alone_as_it_does_in_a_batch(lookahead):
+    config = NetworkConfig(
+        convolutions=(ConvolutionConfig(2, (3, 5), (2, 2)),),
+        hidden=20,
+        layers=2,
+        bidirectional=not lookahead,
+        lookahead=lookahead,
+    )
     engine = SparseNetwork(config, pruned_network(config, 0.5, seed=1).state_dict())
     features, frames = torch.randn(3, 90, BINS), torch.tensor([41, 90, 0])
     together, counts = engine(features, frames)

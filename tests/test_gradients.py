@@ -2,6 +2,9 @@
 
 import copy
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +17,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.gradients import EXACT, GRU, LSTM, RNN, Rounding, Seen, native_direction
 from deepspeech_sparse.gradients.function import Recurrence, Way
-from deepspeech_sparse.gradients.native_direction import skipping_outer, skipping_product
+from deepspeech_sparse.gradients.native_direction import skipping_outer, skipping_product, written
 
 PATHS = KERNELS.paths() if KERNELS else []
 LAYERS = {"lstm": (LSTM, nn.LSTM, {}), "gru": (GRU, nn.GRU, {}), "rnn": (RNN, nn.RNN, {})}
@@ -397,3 +400,48 @@ def test_under_autocast_gradients_are_rounded_in_the_weights_precision():
         torch.testing.assert_close(torch.autograd.grad(y.sum(), layer.weight_hh_l0)[0], expected, atol=1e-6, rtol=1e-6)
     with pytest.raises(ValueError, match=r"bfloat16: the weights are torch\.float32"):
         layer(x)
+
+
+SHORT_OF_MEMORY = """
+import resource
+import torch
+from deepspeech_sparse.gradients.direction import Direction
+from deepspeech_sparse.gradients.native_direction import forward
+
+def direction(utterances, units=64):
+    gates, states, memory = (torch.zeros(n, utterances, w) for n, w in ((1, 4 * units), (2, units), (2, units)))
+    return Direction(
+        "lstm", False, torch.ones(utterances, dtype=torch.int64), torch.ones(4 * units, units), None, gates + 1, states,
+        memory, None,
+    )
+
+torch.set_num_threads(2)
+forward(direction(8))
+big, used = direction(60_000), int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (20 << 20),) * 2)
+for _ in range(2):
+    try:
+        forward(big)
+    except MemoryError:
+        print("short")
+small = direction(8)
+forward(small)
+print("goes on" if small.states.any() else "computed nothing")
+"""
+
+
+@needs_kernels
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux how much memory it has")
+def test_memory_that_is_not_there_is_an_error_and_no_crash():
+    """It is asked for before threads share the work: one that failed would leave the others waiting."""
+    done = subprocess.run([sys.executable, "-c", SHORT_OF_MEMORY], capture_output=True, text=True)
+    assert done.stdout.split("\n")[:-1] == ["short", "short", "goes on"], done.stderr
+
+
+def test_what_the_kernels_write_into_has_no_gaps():
+    with pytest.raises(ValueError, match="make it contiguous"):
+        written(torch.zeros(3, 4).t())
+
+
+def test_some_unit_is_always_kept():
+    assert Rounding(dropped=0.9999999).kept(3) == 1 and Rounding(dropped=0.5).kept(4) == 2 and Rounding().kept(4) == 0

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from kernels import KERNELS, needs_kernels
 from torch import Tensor
 
+import deepspeech_sparse
 from deepspeech_sparse.engine import SparseMatrix, runtime
 from deepspeech_sparse.engine.products import NativeProduct, TorchProduct
 from deepspeech_sparse.engine.sparse import BLOCKS, MOST_COLUMNS
@@ -425,6 +427,15 @@ def test_without_kernels_torch_multiplies_and_the_log_says_so_once(monkeypatch, 
             assert torch.equal(matrix @ torch.arange(3.0), torch.arange(3.0))
     assert isinstance(matrix.product, TorchProduct)
     assert len(caplog.records) == 1 and "No native kernels" in caplog.text
+
+
+def test_kernels_that_cannot_be_loaded_are_not_called_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "deepspeech_sparse._kernels", None)  # as if loading failed
+    monkeypatch.delattr(deepspeech_sparse, "_kernels", raising=False)
+    monkeypatch.setattr(module, "find_spec", lambda name: SimpleNamespace(origin="_kernels.so"))
+    assert "_kernels.so cannot be loaded (" in module.absence()
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    assert "C++ compiler" in module.absence()
 
 
 def test_the_live_path_is_told():

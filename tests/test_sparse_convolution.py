@@ -297,3 +297,12 @@ def test_a_kernel_too_wide_to_measure_is_judged_by_its_zeros(zeros, choice):
     weight[..., : round(4095 * (1 - zeros))] = 1.0
     layer = SparseConvolution.from_dense(weight, (4095, 1), torch.ones(1), torch.zeros(1))
     assert (layer.choice, layer.seconds) == (choice, None)
+
+
+@needs_kernels
+def test_strides_too_long_for_the_kernels_are_torchs():
+    weight, one = torch.ones(1, 1, 1, 1), torch.ones(1)
+    layer = SparseConvolution.from_dense(weight, (5000, 1), one, torch.zeros(1))
+    assert layer.dense and layer(torch.ones(1, 1, 5001)).shape == (1, 1, 2)
+    with pytest.raises(ValueError, match="stride"):
+        SparseConvolution.from_dense(weight, (5000, 1), one, torch.zeros(1), choice="sparse")

@@ -95,7 +95,8 @@ class SparseConvolution:
 
         Unless `choice` says which, both ways are measured on noise, a few times what 128 frames of output take; a
         kernel too wide for that is sparse if half its weights are zero. The measurement may differ from process to
-        process, and the two ways differ in rounding. Without native kernels it is "dense".
+        process; the two ways differ in rounding, and a zero times NaN or infinity is NaN in the dense one alone.
+        Without native kernels, and where the strides are too long for them, it is "dense".
 
         Args:
             weight: (C', C, frames, bins) float32 on the CPU, frames and bins odd; copied
@@ -130,7 +131,12 @@ class SparseConvolution:
         if choice is None and math.prod(measured_shape(weight, stride)) > MOST_MEASURED:
             choice = "sparse" if 2 * int(weight.count_nonzero()) < weight.numel() else "dense"
         ways = {"sparse": NativeConvolution, "dense": TorchConvolution}
-        made = {name: way(weight, stride, shift) for name, way in ways.items() if choice in (None, name)}
+        try:
+            made = {name: way(weight, stride, shift) for name, way in ways.items() if choice in (None, name)}
+        except ValueError:
+            if choice is not None:
+                raise
+            choice, made = "dense", {"dense": TorchConvolution(weight, stride, shift)}
         if choice is None:
             seconds = measure(made, measured_shape(weight, stride))
             choice = min(seconds, key=seconds.get)

@@ -121,5 +121,7 @@ def layer_of(weights: Weights, name: str, config: NetworkConfig) -> tuple[Affine
 
 def look_ahead(x: Tensor, weight: Tensor) -> Tensor:
     """`Lookahead` for one utterance: (T, H) -> (T, H)."""
+    if not len(x):  # no convolution is defined for it
+        return x
     x = nn.functional.pad(x.t(), (0, weight.shape[-1] - 1))
     return nn.functional.conv1d(x, weight, groups=weight.shape[0]).t()

@@ -9,7 +9,8 @@ from ..machine.runtime import native
 from .direction import Direction, GateGradients
 from .rounding import Rounding
 
-# Share of zeros from which products that skip them are faster than torch's dense ones: `bench gradients`.
+# Share of zeros from which products that skip them are faster than torch's dense ones: `bench gradients`. They skip
+# zeros times infinity or NaN, too; what is not finite in the gradients themselves stays.
 WORTH_IT = 0.6
 
 
@@ -57,12 +58,19 @@ def fixed(d: Direction) -> tuple:
 
 
 def kept(d: Direction) -> tuple:
-    return array(d.gates), array(d.states), array(d.memory), array(d.products)
+    return written(d.gates), written(d.states), written(d.memory), written(d.products)
 
 
 def array(x: Tensor | None):
     """As the kernels take it: without a copy where the tensor has no gaps."""
     return None if x is None else x.detach().contiguous().numpy()
+
+
+def written(x: Tensor | None):
+    """As `array`, for what the kernels write into, too."""
+    if x is not None and not x.is_contiguous():
+        raise ValueError(f"a tensor of strides {x.stride()} to be written into; make it contiguous")
+    return array(x)
 
 
 def skipping_product(x: Tensor, weight: Tensor) -> Tensor:

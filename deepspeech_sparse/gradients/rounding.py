@@ -34,7 +34,9 @@ class Rounding:
 
     def kept(self, units: int) -> int:
         """Gate units that stay at each time, of `units`; 0 where none is dropped."""
-        return units - int(round(self.dropped * units, 6)) if self.dropped else 0  # 0.7 * 10 must not be 6.999...
+        if not self.dropped:
+            return 0
+        return max(1, units - int(round(self.dropped * units, 6)))  # 0.7 * 10 must not be 6.999...
 
     def __bool__(self) -> bool:
         """Whether anything is rounded."""

@@ -10,6 +10,7 @@ import logging
 import os
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from types import ModuleType
 
 import torch
@@ -42,7 +43,7 @@ def runtime() -> Runtime:
     if wanted():
         reason = f"forced by {VARIABLE}"
     else:
-        reason = "the fastest that this machine has" if compiled else "the package was installed without a C++ compiler"
+        reason = "the fastest that this machine has" if compiled else absence()
     return Runtime(kernels.path() if kernels else "torch", paths, torch.get_num_threads(), reason)
 
 
@@ -56,8 +57,9 @@ def native() -> ModuleType | None:
     kernels = choice()
     if extension() is None:
         logger.warning(
-            "No native kernels: sparse products run through torch, slower. The package was installed without a C++ "
-            "compiler; install one (g++ or clang++) and then the package again"
+            "No native kernels: sparse products run through torch, slower: %s. Install the package again where "
+            "g++ or clang++ is at hand",
+            absence(),
         )
     return kernels
 
@@ -70,8 +72,8 @@ def choice() -> ModuleType | None:
         return None
     if compiled is None:
         raise InputError(
-            f"{VARIABLE}={path}: this installation has no native kernels; install a C++ compiler (g++ or clang++) "
-            "and then the package again, or unset the variable"
+            f"{VARIABLE}={path}: this installation has no native kernels: {absence()}. Install the package again "
+            "where g++ or clang++ is at hand, or unset the variable"
         )
     if path:
         if path not in compiled.paths():
@@ -87,6 +89,17 @@ def extension() -> ModuleType | None:
     except ImportError:
         return None
     return _kernels
+
+
+def absence() -> str:
+    """Why there is no compiled module, for people."""
+    try:
+        from .. import _kernels  # noqa: F401
+    except ImportError as error:
+        found = find_spec(f"{__name__.partition('.')[0]}._kernels")
+        if found is not None and found.origin:
+            return f"{found.origin} cannot be loaded ({error})"
+    return "the package was installed without a C++ compiler"
 
 
 def wanted() -> str:
