@@ -48,6 +48,8 @@ class DecoderConfig:
         for name in ("lm", "lexicon", "priors"):  # people write them as strings
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, Path(getattr(self, name)))
+        if isinstance(self.hot_words, str):
+            object.__setattr__(self, "hot_words", (self.hot_words,))
         if min(self.beam_width, self.cutoff_top_n) < 1:
             raise InputError(
                 f"decoder: beam_width {self.beam_width} and cutoff_top_n {self.cutoff_top_n} must be at least 1"

@@ -79,7 +79,7 @@ def splice(model: Path, manifest: Path, out: Path, *, copies: int = 5, seed: int
     Args:
         model: a trained model of that language and alphabet: what `Recognizer.load` takes
         manifest: of the recordings; those without a speaker count as one speaker's
-        out: folder for audio/ and for the new manifest, which has the name of the old one
+        out: folder for the new manifest, which has the name of the old one, and for audio/ with a folder of that name
         copies: new utterances for each old one
         seed: of everything drawn
 
@@ -87,8 +87,8 @@ def splice(model: Path, manifest: Path, out: Path, *, copies: int = 5, seed: int
         the new manifest
 
     Raises:
-        InputError: copies below 1, `out` is the manifest's own folder, no text that the model hears, and all of
-            `read_manifest`, `Recognizer.load` and `Recognizer.align`
+        InputError: copies below 1, `out` is the manifest's own folder or holds its recordings, no text that the model
+            hears, and all of `read_manifest`, `Recognizer.load` and `Recognizer.align`
     """
     if copies < 1:
         raise InputError(f"splice: copies = {copies} must be at least 1")
@@ -96,6 +96,9 @@ def splice(model: Path, manifest: Path, out: Path, *, copies: int = 5, seed: int
     if written.resolve() == manifest.resolve():
         raise InputError(f"{written}: would overwrite the manifest that is spliced; choose another --out")
     utterances = read_manifest(manifest)
+    audio = out / "audio" / manifest.stem
+    if any(utterance.audio.is_relative_to(audio.resolve()) for utterance in utterances):
+        raise InputError(f"{audio}: holds recordings of {manifest} itself; choose another --out")
     refuse_unwritable(written)
     recognizer = Recognizer.load(model)
     rate = recognizer.sample_rate
@@ -115,7 +118,7 @@ def splice(model: Path, manifest: Path, out: Path, *, copies: int = 5, seed: int
         for number, utterance in enumerate(utterances):
             pieces = splicer.utterance(voice_of(utterance))
             samples = joined([piece.samples(rate) for piece in pieces], rate)
-            path = out / "audio" / f"{copy}-{number:05d}.flac"
+            path = audio / f"{copy}-{number:05d}.flac"
             write_flac(path, samples, rate)
             text = " ".join(word for piece in pieces for word in piece.words)
             new.append(

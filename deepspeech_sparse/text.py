@@ -55,14 +55,15 @@ class Alphabet:
         return len(self.symbols) + 1
 
     def written(self, text: str) -> str:
-        """`text` in the case of these symbols: normalised, as it stands or in upper case; normalised if none can be.
+        """`text` in the case of these symbols, normalised if it can be; what fits best if nothing fits.
 
         Example:
             >>> Alphabet("AB ").written("a  b")
             'A B'
         """
-        forms = [" ".join(form.split()) for form in (normalise(text), text, text.upper())]
-        return next((form for form in forms if form and not self.foreign(form)), forms[0])
+        usual = normalise(text)
+        forms = [" ".join(form.split()) for form in (usual, usual.upper(), text, text.upper())]
+        return min(forms, key=lambda form: len(self.foreign(form)))  # the first of the best
 
     def encode(self, text: str) -> list[int]:
         """Labels of `text`.

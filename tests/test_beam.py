@@ -301,6 +301,45 @@ def test_alphabets_that_a_search_cannot_do_with_are_refused(tmp_path):
     assert set(best.text) <= {"a", "b"}
 
 
+@pytest.mark.parametrize(
+    "path, text", [("s_t_o__", "stop"), ("g_o_ _s_t_o__", "go stop"), ("t_h_r_e__", "three"), ("_s_t_o_p_", "stop")]
+)
+def test_words_that_are_half_said_are_found(path, text, tmp_path, monkeypatch):
+    """Sure of a spelling that the lexicon lacks, a network throws all whole words off the beam."""
+    monkeypatch.setattr("deepspeech_sparse.decoding.searches.THRESHOLD", 10.0)
+    alphabet = Alphabet(" eghoprst")
+    rows = torch.full((len(path), alphabet.size), 0.001 / (alphabet.size - 1))
+    for frame, symbol in enumerate(path):
+        rows[frame, 0 if symbol == "_" else alphabet.symbols.index(symbol) + 1] = 0.999
+    decoder = decoder_of(DecoderConfig("beam", lexicon=lexicon_file(tmp_path, "go", "stop", "three")), alphabet)
+    [[best, *_]] = decoder.decode(rows.log()[None], torch.tensor([len(path)]))
+    assert best.text == text and best.score > -1000
+
+
+def test_a_line_that_comes_twice_counts_once_and_files_may_begin_with_a_mark(tmp_path):
+    path = tmp_path / "lexicon.txt"
+    path.write_text("\ufeffa\ta\nb\tb\na\ta\n", encoding="utf-8")
+    assert read_lexicon(path, ALPHABET) == {"a": ["a"], "b": ["b"]}
+
+
+@pytest.mark.parametrize(
+    "lines, words",
+    [
+        (["a\ta", "<unk>\tb"], r"line 2: <unk> stands for words that a lexicon lacks"),
+        ([f"{number}\ta" for number in range(7)], "line 7: more than 6 words are spelled 'a'"),
+    ],
+)
+def test_lexicons_that_the_search_would_not_keep_are_refused(lines, words, tmp_path):
+    path = tmp_path / "lexicon.txt"
+    path.write_text("\n".join(lines))
+    with pytest.raises(InputError, match=words):
+        read_lexicon(path, ALPHABET)
+
+
+def test_one_hot_word_needs_no_tuple():
+    assert DecoderConfig("beam", hot_words="kim").hot_words == ("kim",)
+
+
 def test_a_word_may_be_spelled_in_several_ways(tmp_path):
     path = tmp_path / "lexicon.txt"
     path.write_text("4\ta b\n\n4\tb b\nb\tb\n")

@@ -1,9 +1,13 @@
 """The command line: every verb explains itself; wrong input ends with the right exit code and one clear line."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -196,3 +200,22 @@ def test_bench_measures_the_parts_asked_for(monkeypatch):
     assert main(["bench"]) == 0
     assert asked[0] == (("layers",), {"full": True, "threads": 1, "seed": 3, "json": None})
     assert asked[1][0] == ("products", "layers", "recognition", "gradients") and asked[1][1]["full"] is False
+
+
+def test_a_terminal_that_cannot_show_a_name_ends_nothing(tmp_path):
+    for name in ("a\u0142.wav", "b.wav"):
+        soundfile.write(tmp_path / name, np.zeros(1600, np.float32), 16_000)
+    model = Path(__file__).parent.parent / "checkpoints" / "digits-gru-sparse.safetensors"
+    command = [
+        sys.executable,
+        "-m",
+        "deepspeech_sparse.cli",
+        "transcribe",
+        str(model),
+        str(tmp_path),
+        "--out",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "latin-1"})
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a\u0142.txt").exists() and (tmp_path / "b.txt").exists()

@@ -113,10 +113,24 @@ def test_new_utterances_say_their_texts(enter, tmp_path):
 def test_the_seed_decides_all(enter, tmp_path):
     def spliced(name: str, seed: int) -> list[bytes]:
         manifest = splice(DENSE, enter, tmp_path / name, copies=2, seed=seed)
-        return [manifest.read_bytes(), *(path.read_bytes() for path in sorted((tmp_path / name).glob("audio/*")))]
+        return [manifest.read_bytes(), *(path.read_bytes() for path in sorted((tmp_path / name).glob("audio/train/*")))]
 
     first = spliced("a", 0)
     assert len(first) == 5 and spliced("b", 0) == first != spliced("c", 1)
+
+
+def test_manifests_spliced_into_one_folder_keep_their_recordings_apart(enter, tmp_path):
+    other = enter.with_name("dev.jsonl")
+    write_manifest(other, read_manifest(enter))
+    out = tmp_path / "out"
+    first = splice(DENSE, enter, out, copies=1, seed=0)
+    before = [load_audio(utterance.audio).tobytes() for utterance in read_manifest(first)]
+    second = splice(DENSE, other, out, copies=1, seed=1)
+    assert [load_audio(utterance.audio).tobytes() for utterance in read_manifest(first)] == before
+    again = tmp_path / second.name
+    write_manifest(again, read_manifest(second))
+    with pytest.raises(InputError, match=r"audio.dev: holds recordings of .*dev\.jsonl itself"):
+        splice(DENSE, again, out, copies=1)
 
 
 def test_pieces_begin_behind_the_offset_of_their_utterance(tmp_path):

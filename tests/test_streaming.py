@@ -258,6 +258,16 @@ def test_a_label_that_lasts_is_not_cut_and_long_speech_is():
     assert len(finals) == 1 and joined(finals + decoder.final()) == "ab" * 230
 
 
+@pytest.mark.parametrize("said, longest", [("ab b " * 300, 310), ("ab" * 900, 600)])
+def test_long_speech_without_any_blank_is_cut_too(said, longest):
+    """At the first space after 30 s, within a word after 60 s."""
+    decoder = GreedyStream(Alphabet(" ab"), 0.1)
+    finals = read_all(decoder, rows_of(said))
+    assert len(finals) >= (len(said) - 1) // longest and len(decoder.text) <= longest
+    assert all(len(final.segment.text) <= longest for final in finals)
+    assert joined(finals + decoder.final()) == said.strip()
+
+
 def test_partials_tell_what_was_said_since_the_last_final():
     recognizer = recognizer_of({"cell": "gru"})
     stream, results = recognizer.stream(), []

@@ -66,3 +66,17 @@ def test_normalising_twice_changes_nothing_more(text):
 )
 def test_normal_forms(text, normal):
     assert normalise(text) == normal
+
+
+@pytest.mark.parametrize(
+    "symbols, text, written",
+    [
+        (" 'DNOPST", "Don\u2019t stop", "DON'T STOP"),
+        (" \u00c9", "e\u0301", "\u00c9"),
+        (" ABC", "a, b", "A, B"),  # one foreign character spoils no other
+        (" abc", "A, B", "a, b"),
+        ("AB ", "a  b", "A B"),
+    ],
+)
+def test_texts_are_written_in_the_case_of_the_alphabet(symbols, text, written):
+    assert Alphabet(symbols).written(text) == written

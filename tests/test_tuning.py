@@ -21,7 +21,7 @@ from deepspeech_sparse.tuning import search as tuning_search
 from deepspeech_sparse.tuning.recipe import decoder_section, write_section
 from deepspeech_sparse.tuning.scores import heard, saved_scores
 from deepspeech_sparse.tuning.search import half_steps, search_grid, tune
-from deepspeech_sparse.tuning.trials import Trial, read_trials
+from deepspeech_sparse.tuning.trials import Trial, append_trial, read_trials
 
 
 def bowl(alpha: float, beta: float) -> Trial:
@@ -86,6 +86,32 @@ def test_only_the_section_of_a_recipe_changes(tmp_path):
     assert load_config(recipe).decoder == decoder
     write_section(recipe, decoder_section(replace(decoder, alpha=2.0)))
     assert load_config(recipe).decoder.alpha == 2.0 and recipe.read_text().count("decoder:") == 1
+
+
+@pytest.mark.parametrize("text", ["decoder: {\n  kind: beam,\n}\nseed: 1\n", "- a list\n"])
+def test_a_section_that_text_cannot_replace_is_left_and_printed(text, tmp_path):
+    recipe = tmp_path / "flow.yaml"
+    recipe.write_text(text)
+    with pytest.raises(InputError, match=r"flow\.yaml: its decoder section cannot be .*\ndecoder:\n  kind: beam"):
+        write_section(recipe, decoder_section(DecoderConfig("beam", alpha=1.5)))
+    assert recipe.read_text() == text
+
+
+def test_a_section_may_have_its_name_in_quotes(tmp_path):
+    recipe = tmp_path / "quoted.yaml"
+    recipe.write_text('"decoder":\n  kind: beam\nseed: 1\n')
+    write_section(recipe, "decoder:\n  kind: greedy\n")
+    assert recipe.read_text() == "decoder:\n  kind: greedy\nseed: 1\n"
+
+
+@pytest.mark.parametrize("cut", [0, 30, 60])
+def test_what_a_kill_left_of_a_table_spoils_no_later_row(cut, tmp_path):
+    path = tmp_path / "tune.csv"
+    for number in range(3):
+        append_trial(path, "k", Trial(0.5, float(number), 0.1, 0.05))
+    path.write_bytes(path.read_bytes()[:cut])
+    append_trial(path, "k", Trial(2.0, 2.0, 0.1, 0.05))
+    assert (2.0, 2.0) in read_trials(path, "k")
 
 
 def test_a_recipe_without_a_section_gets_one_at_its_end(tmp_path):

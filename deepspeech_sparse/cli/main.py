@@ -19,6 +19,9 @@ def main(arguments: list[str] | None = None) -> int:
     # After each of its products torch's OpenMP (GNU's) keeps all cores spinning for milliseconds, which our own threads
     # wait for. This must be said before torch is loaded; a training step on two cores becomes a fifth faster.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    for stream in (sys.stdout, sys.stderr):  # a text that the terminal cannot show must not end a batch
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("deepspeech_sparse").setLevel(logging.INFO)
     verb = next((verb for verb in VERBS if arguments[: len(verb.split())] == verb.split()), None)

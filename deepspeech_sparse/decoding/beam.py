@@ -61,7 +61,7 @@ class BeamDecoder:
             return [self.hypothesis([], [], 0.0)]
         scores: dict[str, list[float]] = {}
         best: dict[str, tuple[list[int], list[int]]] = {}
-        for result in self.search.decoder.decoder.decode(rows.data_ptr(), *rows.shape):
+        for result in self.search.results(rows):
             path = result.tokens[1 : total + 1]  # before and after the frames stands one more
             units = self.search.units(result, path)
             text = self.search.text(units)  # may come twice: ended by a label, and by a blank

@@ -48,7 +48,7 @@ def read_priors(path: Path, alphabet: Alphabet) -> Tensor:
         InputError: no such file, not UTF-8, a line that is no label and count, no blank, no label of the alphabet
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error.reason
         raise InputError(f"{path}: cannot be read ({reason}); {REMEDY}") from error

@@ -7,6 +7,7 @@ characters), by number.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -26,20 +27,27 @@ from ..text import BLANK_NAME, SPACE_MARK, Alphabet
 from .hot_words import HotWords, written_phrases
 from .kenlm import LOG10, dictionary, load_kenlm
 from .language import FavouringLanguageModel
-from .lexicon import read_lexicon
+from .lexicon import UNKNOWN, read_lexicon
 
-UNKNOWN = "<unk>"
 IMPOSSIBLE = -1e5  # stands for minus infinity, which flashlight cannot add
 LETTERS = 5  # of a word, about: without a lexicon each has that share of the boost
 THRESHOLD = 10.0  # what lies below the best of a frame by a factor of e^10 is dropped; AN4 dev: as good as e^50
+WIDE = 50.0  # where that leaves none that ends with a whole word
 
 
-def options_of(config: DecoderConfig, alphabet: Alphabet, hot_words: HotWords, weight: float) -> dict[str, Any]:
+def search(decoder: CTCDecoder, rows: Tensor) -> list[Any]:
+    """Results of flashlight's own decoder, without torchaudio's dressing."""
+    return decoder.decoder.decode(rows.data_ptr(), *rows.shape)
+
+
+def options_of(
+    config: DecoderConfig, alphabet: Alphabet, hot_words: HotWords, weight: float, threshold: float
+) -> dict[str, Any]:
     """What both searches are told; `weight` is that of the language model's score."""
     return {
         "beam_size": config.beam_width,
         "beam_size_token": min(config.cutoff_top_n, alphabet.size),
-        "beam_threshold": THRESHOLD + max(0.0, hot_words.most_credit),
+        "beam_threshold": threshold + max(0.0, hot_words.most_credit),
         "lm_weight": weight,
         "sil_score": 0.0,
         "log_add": True,
@@ -70,14 +78,14 @@ class LexiconSearch:
         inner, weight = self.lm or ZeroLM(), config.alpha * LOG10
         if phrases:
             inner, weight = FavouringLanguageModel(inner, weight, lambda last, word: 0.0, self.hot_words), 1.0
-        self.decoder = CTCDecoder(
+        self.make = lambda threshold: CTCDecoder(
             config.beam_width,
             {word: [[*spelling, " "] for spelling in spellings] for word, spellings in lexicon.items()},
             dictionary([*self.words, UNKNOWN]),
             dictionary([BLANK_NAME, *alphabet.symbols]),
             inner,
             LexiconDecoderOptions(
-                **options_of(config, alphabet, self.hot_words, weight),
+                **options_of(config, alphabet, self.hot_words, weight, threshold),
                 word_score=config.beta,
                 unk_score=float("-inf"),
             ),
@@ -85,6 +93,21 @@ class LexiconSearch:
             " ",
             UNKNOWN,
         )
+        self.decoder = self.make(THRESHOLD)
+
+    @cached_property
+    def wide(self) -> CTCDecoder:
+        """A slower search that keeps more."""
+        return self.make(WIDE)
+
+    def results(self, rows: Tensor) -> list[Any]:
+        """What flashlight finds in log-probabilities (T, V), best first.
+
+        A network that is sure of a spelling that the lexicon lacks throws all that end with a whole word off the beam;
+        what is left then breaks off within a word, and is searched again.
+        """
+        found = search(self.decoder, rows)
+        return found if found and found[0].score > IMPOSSIBLE / 2 else search(self.wide, rows)
 
     def framed(self, rows: Tensor) -> Tensor:
         """Log-probabilities (T, V) as the search takes them."""
@@ -142,12 +165,16 @@ class FreeSearch:
             dictionary([BLANK_NAME, *alphabet.symbols]),
             inner,
             LexiconFreeDecoderOptions(
-                **options_of(config, alphabet, self.hot_words, weight),
+                **options_of(config, alphabet, self.hot_words, weight, THRESHOLD),
             ),
             BLANK_NAME,
             BLANK_NAME,  # flashlight takes this for a text's beginning; a space there would be lost
             UNKNOWN,
         )
+
+    def results(self, rows: Tensor) -> list[Any]:
+        """What flashlight finds in log-probabilities (T, V), best first."""
+        return search(self.decoder, rows)
 
     def framed(self, rows: Tensor) -> Tensor:
         """Log-probabilities (T, V) as the search takes them."""

@@ -300,7 +300,7 @@ class Recognizer:
                 f"{name}: sample_rate = {sample_rate}; say at how many Hz it was recorded, e.g. sample_rate=16000. "
                 "A wrong rate makes any model deaf"
             )
-        if array.ndim == 2 and array.shape[0] < array.shape[1]:
+        if array.ndim == 2 and 0 < array.shape[0] < array.shape[1]:
             raise InputError(f"{name}: more channels than samples; transpose it to (samples, channels)")
         return resample(check_samples(array, name), sample_rate, self.sample_rate)
 

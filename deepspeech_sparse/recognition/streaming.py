@@ -134,17 +134,20 @@ class GreedyStream:
             if label != BLANK and label == self.before and self.said and self.said[-1].label == label:
                 self.said[-1].last = self.frame
                 self.said[-1].log_prob = max(self.said[-1].log_prob, score)
-            elif label != BLANK and self.is_space(label) and not self.said:
-                self.space = True
-            elif label != BLANK and not (self.is_space(label) and self.is_space(self.said[-1].label)):
-                self.said.append(Said(label, self.frame, self.frame, score))
+            elif label != BLANK:
+                if self.too_long():  # there may never be a blank to end it
+                    finals += self.final()
+                if self.is_space(label) and not self.said:
+                    self.space = True
+                elif not (self.is_space(label) and self.is_space(self.said[-1].label)):
+                    self.said.append(Said(label, self.frame, self.frame, score))
             self.before = label
             self.frame += 1
             if self.pauses():
                 finals += self.final()
                 self.before, self.space = BLANK, True
                 return finals, read, True
-            if self.too_long():
+            if label == BLANK and self.too_long():  # else the last label may go on in the next frame
                 finals += self.final()
         return finals, len(log_probs), False
 
@@ -164,8 +167,8 @@ class GreedyStream:
         return (self.frame - 1 - letter.last) * self.seconds_per_frame >= PAUSE
 
     def too_long(self) -> bool:
-        """Whether a segment without a pause ends behind the last frame."""
-        if not self.said or self.before == self.said[-1].label:  # which may go on in the next frame
+        """Whether a segment without a pause, whose last label is over, ends before the next frame."""
+        if not self.said:
             return False
         lasts = (self.frame - self.said[0].first) * self.seconds_per_frame
         return lasts >= (LONGEST if self.is_space(self.said[-1].label) else 2 * LONGEST)

@@ -10,11 +10,13 @@ import yaml
 from ..decoder_config import DecoderConfig
 from ..errors import InputError
 from ..files import write_whole
-from ..settings import config_to_dict
+from ..settings import config_to_dict, parse_yaml
 
 ALWAYS = ("kind", "lm", "lexicon", "alpha", "beta", "beam_width")
 # Its lines are indented; empty ones and comments at the margin belong to it if an indented one follows.
-SECTION = re.compile(r"^decoder:.*\r?\n(?:(?:[ \t]*\r?\n|#.*\r?\n)*[ \t]+\S.*\r?\n)*", re.MULTILINE)
+SECTION = re.compile(
+    r"^(['\"]?)decoder\1:.*\r?\n(?:(?:[ \t]*\r?\n|#.*\r?\n)*[ \t]+\S.*\r?\n)*", re.MULTILINE
+)
 
 
 def decoder_section(decoder: DecoderConfig, comment: str = "") -> str:
@@ -32,13 +34,24 @@ def write_section(recipe: Path, section: str) -> None:
     """Replace the `decoder` section of a recipe, or append it; a file that is not there yet gets it alone.
 
     Raises:
-        InputError: a recipe that cannot be read or written
+        InputError: a recipe that cannot be read or written, or whose section is in a form that text cannot replace; it
+            is left as it was
     """
     try:
-        text = recipe.read_bytes().decode("utf-8") if recipe.exists() else ""
+        before = recipe.read_bytes().decode("utf-8") if recipe.exists() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{recipe}: cannot be read ({error}); give the path of a recipe") from error
-    if text and not text.endswith("\n"):
-        text += "\n"
-    text, found = SECTION.subn(lambda _: section, text, count=1)
-    write_whole(recipe, (text if found else text + section).encode())
+    if before and not before.endswith("\n"):
+        before += "\n"
+    text, found = SECTION.subn(lambda _: section, before, count=1)
+    text = text if found else before + section
+    try:
+        right = parse_yaml(text) == {**(parse_yaml(before) or {}), **parse_yaml(section)}
+    except (yaml.YAMLError, TypeError):  # no mapping
+        right = False
+    if not right:
+        raise InputError(
+            f"{recipe}: its decoder section cannot be replaced as text; write it as an indented block, or put this "
+            f"there by hand:\n{section}"
+        )
+    write_whole(recipe, text.encode())

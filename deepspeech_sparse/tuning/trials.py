@@ -92,8 +92,11 @@ def read_trials(path: Path, key: str) -> dict[tuple[float, float], Trial]:
 def append_trial(path: Path, key: str, trial: Trial) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
-    if not path.is_file():
+    before = path.read_bytes() if path.is_file() else b""
+    if not before:  # a full disk may have left an empty file
         writer.writerow(FIELDS)
+    elif not before.endswith(b"\n"):  # and a kill half a line
+        text.write("\r\n")
     writer.writerow([trial.alpha, trial.beta, trial.wer, trial.cer, key])
     with path.open("a", newline="", encoding="utf-8") as file:
         file.write(text.getvalue())

@@ -20,7 +20,7 @@ def lm_build(
     """Build a language model from text by modified Kneser-Ney smoothing, as an ARPA file for beam search.
 
     Args:
-        texts: text files, one sentence in a line, .gz too, or manifests (.jsonl); texts are put in lower case
+        texts: text files, one sentence in a line, .gz too, or manifests (.jsonl); they are put in the alphabet's case
         out: the ARPA file, which KenLM reads, too
         order: longest n-gram, 2 to 6
         units: what is predicted: words for beam search with a lexicon, characters for beam search without
