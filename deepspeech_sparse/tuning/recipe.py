@@ -14,9 +14,7 @@ from ..settings import config_to_dict, parse_yaml
 
 ALWAYS = ("kind", "lm", "lexicon", "alpha", "beta", "beam_width")
 # Its lines are indented; empty ones and comments at the margin belong to it if an indented one follows.
-SECTION = re.compile(
-    r"^(['\"]?)decoder\1:.*\r?\n(?:(?:[ \t]*\r?\n|#.*\r?\n)*[ \t]+\S.*\r?\n)*", re.MULTILINE
-)
+SECTION = re.compile(r"^(['\"]?)decoder\1:.*\r?\n(?:(?:[ \t]*\r?\n|#.*\r?\n)*[ \t]+\S.*\r?\n)*", re.MULTILINE)
 
 
 def decoder_section(decoder: DecoderConfig, comment: str = "") -> str:
