@@ -133,7 +133,7 @@ def read_results(path: str | Path) -> list[Result]:
     path = Path(path)
     if path.is_dir():
         path /= TABLE
-    csv.field_size_limit(1 << 30)  # the errors of a long test set are one cell
+    usual = csv.field_size_limit(1 << 30)  # the errors of a long test set are one cell
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -141,6 +141,8 @@ def read_results(path: str | Path) -> list[Result]:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the results.csv of a study") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV table: {error}") from error
+    finally:
+        csv.field_size_limit(usual)  # it is the whole process's
     if not rows:
         raise InputError(f"{path}: no row in this table")
     if "run" not in rows[0] or "wer" not in rows[0]:

@@ -307,6 +307,12 @@ def test_counts_of_errors_are_plain_digits(rows, tmp_path, errors):
         read_results(tmp_path / "results.csv")
 
 
+def test_other_tables_keep_the_limit_of_their_cells(rows, tmp_path):
+    before = csv.field_size_limit()
+    write_results(tmp_path / "results.csv", rows)
+    assert read_results(tmp_path / "results.csv") and csv.field_size_limit() == before
+
+
 def test_one_model_is_spoken_of_in_the_singular(rows):
     dense, *others = points_of([row for row in rows if row.done])
     alone = next(point for point in others if len(point.results) == 1)
