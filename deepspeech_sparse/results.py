@@ -193,6 +193,13 @@ def value_of(text: str, column: str, place: str) -> Any:
         raise InputError(f"{place}: {column} = {text[:40]!r} is not what this column holds ({error})") from error
 
 
+def is_goal(setting: str) -> bool:
+    """Whether a varied setting, by its dotted name, says how far to prune: rows that differ in it are of one kind."""
+    return setting.startswith("pruning.") and setting.endswith(
+        (".q", ".dense", ".percentile", ".sparsity", ".deviations")
+    )
+
+
 def failures(results: Iterable[Result]) -> list[Result]:
     """The rows of runs that failed."""
     return [result for result in results if not result.done and not result.waiting]

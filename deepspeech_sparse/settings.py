@@ -186,3 +186,15 @@ def variant(values: dict, kinds: Sequence[type], source: str | Path, place: str)
     if not isinstance(chosen, str) or chosen not in names:
         raise InputError(f"{source}: {place}.{key} is {chosen!r}; choose one of {', '.join(names)}")
     return names[chosen]
+
+
+def short(value: Any) -> str:
+    """A plain value as part of a folder's name, and in the settings of a row.
+
+    Example:
+        >>> short([0.9, 1.1]), short({"method": "narang", "every": 20})
+        ('0.9x1.1', 'narang-20')
+    """
+    if isinstance(value, dict):
+        return "-".join(short(part) for part in value.values())
+    return "x".join(map(short, value)) if isinstance(value, list) else str(value)

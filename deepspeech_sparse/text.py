@@ -63,7 +63,8 @@ class Alphabet:
         """
         usual = normalise(text)
         forms = [" ".join(form.split()) for form in (usual, usual.upper(), text, text.upper())]
-        return min(forms, key=lambda form: len(self.foreign(form)))  # the first of the best
+        fits = (form for form in forms if form and not self.foreign(form))
+        return next(fits, min(forms[:2], key=lambda form: len(self.foreign(form))))
 
     def encode(self, text: str) -> list[int]:
         """Labels of `text`.

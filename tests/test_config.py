@@ -12,7 +12,14 @@ from deepspeech_sparse.model_config import ModelConfig
 from deepspeech_sparse.pruning import Blocks, Cubic, Hard, Iterative, Lottery, Narang
 from deepspeech_sparse.settings import config_to_dict, parse_yaml
 from deepspeech_sparse.study.plan import load_study
-from deepspeech_sparse.training.config import RunConfig, config_of, load_config, save_config
+from deepspeech_sparse.training.config import (
+    RunConfig,
+    config_of,
+    load_config,
+    refuse_scaled_gradients,
+    save_config,
+)
+from deepspeech_sparse.training.runs import train
 
 ROOT = Path(__file__).parent.parent
 STUDIES = [path for path in sorted((ROOT / "recipes").rglob("*.yaml")) if "\ngrids:" in path.read_text()]
@@ -155,7 +162,8 @@ def test_a_network_whose_frames_last_for_seconds_is_no_recognizer():
 def test_scaled_losses_are_refused_where_gradients_are_measured():
     scaled = {"data": {"train": "a", "dev": "b"}, "precision": "16-mixed"}
     for gradients in ({}, {"probe": False, "rule": {"kind": "absolute"}}):
+        config = config_of({**scaled, "gradients": gradients})  # runs of before can be read
         with pytest.raises(InputError, match=r"16-mixed scales the loss.*bf16-mixed"):
-            config_of({**scaled, "gradients": gradients})
-    assert config_of({**scaled, "gradients": {"probe": False}}).gradients is not None
-    assert config_of({**scaled, "precision": "bf16-mixed", "gradients": {}}).gradients is not None
+            train(config, Path("runs/none"))
+    refuse_scaled_gradients(config_of({**scaled, "gradients": {"probe": False}}))
+    refuse_scaled_gradients(config_of({**scaled, "precision": "bf16-mixed", "gradients": {}}))

@@ -256,10 +256,13 @@ def test_rows_of_another_kind_do_not_count():
 
 
 def test_settings_that_varied_in_a_study_must_be_those_of_the_recipe():
-    wanted = replace(WANTED, told={"pruning.schedule.end": 0.5, "pruning.recurrent.sparsity": 0.9})
-    same = [replace(row, settings={"pruning.schedule.end": "0.5", "of.another.version": "3"}) for row in rows()]
-    late = [replace(row, settings={"pruning.schedule": "{end: 0.7, every: 2}"}) for row in rows()]
-    assert predicted_wer([*same, *late], wanted, 0.9).rows == 9
+    told = {"pruning.schedule.end": 0.5, "pruning.recurrent.q": None, "augment.speed": [0.9, 1.1]}
+    wanted = replace(WANTED, told=told)
+    same = {"pruning.schedule.end": "0.5", "pruning.recurrent.q": "0.2", "augment.speed": "0.9x1.1", "unknown": "3"}
+    alike = [replace(row, settings=same) for row in rows()]
+    for name, text in (("pruning.schedule.end", "0.7"), ("augment.speed", "1x1"), ("pruning.schedule", "narang-0.5")):
+        others = [replace(row, settings={name: text}) for row in rows()]
+        assert predicted_wer([*alike, *others], wanted, 0.9).rows == 9
 
 
 def test_scope_and_gradients_are_told_where_they_are_not_the_usual():

@@ -128,6 +128,7 @@ def test_a_cell_that_is_killed_while_it_is_tested_is_not_done(grid, tones, tmp_p
     watch.finish(cell.name, 0)
     row = watch.rows[cell.name]
     assert row.status == "failed" and row.error.startswith("its evaluation on the test set ended with -6")
+    assert watch.is_trained(cell.name), "others may take their threshold from it"
     assert finished_row(study, out / cell.name) is None, "the next start evaluates it"
 
 

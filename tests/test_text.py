@@ -73,6 +73,7 @@ def test_normal_forms(text, normal):
     [
         (" 'DNOPST", "Don\u2019t stop", "DON'T STOP"),
         (" \u00c9", "e\u0301", "\u00c9"),
+        (" abcdpu", "Add \u00bd cup", "add 1\u20442 cup"),
         (" ABC", "a, b", "A, B"),  # one foreign character spoils no other
         (" abc", "A, B", "a, b"),
         ("AB ", "a  b", "A B"),

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import yaml
 from scipy.stats import t as student
 
 from ..evaluation.rows import gradients_name, pattern_name, plain_settings
-from ..results import Result
-from ..settings import parse_yaml
+from ..results import Result, is_goal
+from ..settings import short
 
 ROWS, LEVELS = 5, 3  # runs, and sparsities among them, below which there is no line to speak of
 
@@ -61,13 +60,18 @@ class Wanted:
         return bool(pruned) and all(getattr(row, name) == value for name, value in columns.items()) and self.agrees(row)
 
     def agrees(self, row: Result) -> bool:
-        """Whether settings that varied in the row's study are as they are here; those not told here do not count."""
-        try:
-            varied = {name: parse_yaml(text) for name, text in row.settings.items()}
-        except yaml.YAMLError:  # no study of ours wrote that
-            return False
-        plain = {key: value for name, told in varied.items() for key, value in plain_settings(told, name).items()}
-        return all(self.told[name] == value for name, value in plain.items() if name in self.told)
+        """Whether what varied in the row's study, but how far it is pruned, is as it is here.
+
+        What is not known here does not count; a mapping that varied as a whole cannot be compared and agrees never.
+        """
+        for name, text in row.settings.items():
+            if is_goal(name):
+                continue
+            if name in self.told and short(self.told[name]) != text:
+                return False
+            if any(known.startswith(f"{name}.") for known in self.told):
+                return False
+        return True
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..results import Result
+from ..results import Result, is_goal
 from ..significance import readable_p_value
 from .pairs import Contrast, contrast
 from .points import Point, about_equal, baseline_of, varied_settings
@@ -94,5 +94,6 @@ def is_hard_twin(hard: Point, gradual: Point) -> bool:
 
 
 def settings_of(result: Result) -> dict[str, str]:
-    """What varied in its study, but for when it is pruned."""
-    return {name: value for name, value in varied_settings(result) if not name.startswith("pruning.schedule")}
+    """What varied in its study, but when and how far it is pruned."""
+    found = varied_settings(result)
+    return {name: value for name, value in found if not (name.startswith("pruning.schedule") or is_goal(name))}

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..evaluation.rows import plain_settings, told_of
-from ..settings import config_to_dict, overlaid, read_yaml
+from ..settings import config_to_dict, overlaid, read_yaml, short
 from ..training.config import RunConfig, config_of
 
 COLUMNS = (
@@ -140,13 +140,6 @@ def combinations(grid: Grid) -> Iterator[tuple[str, dict[str, Any]]]:
         varied = dict(zip(grid.vary, choice))
         words = [grid.name, *(f"{key.rsplit('.', 1)[-1]}-{short(value)}" for key, value in varied.items())]
         yield re.sub(r"[^A-Za-z0-9_.-]+", "-", "_".join(words)), copy.deepcopy({**grid.set, **varied})
-
-
-def short(value: Any) -> str:
-    """A value as part of a folder's name."""
-    if isinstance(value, dict):
-        return "-".join(short(part) for part in value.values())
-    return "x".join(map(short, value)) if isinstance(value, list) else str(value)
 
 
 def cell_of(name: str, values: dict, grid: Grid, changes: dict[str, Any], out: Path, path: Path) -> Cell:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -156,11 +157,15 @@ class Watch:
                 return
             if cell.needs is None or cell.needs in self.rows:
                 left.remove(cell)
-                needed = self.rows.get(cell.needs) if cell.needs else None
-                if needed is not None and not needed.done:
+                if cell.needs is not None and not self.is_trained(cell.needs):
                     self.fail(cell.name, f"{cell.needs}, which gives its threshold, failed")
                 else:
                     self.running[cell.name] = (self.start(cell), time.monotonic())
+
+    def is_trained(self, name: str) -> bool:
+        """Whether a cell has weights, even if its test set could not be read."""
+        row = read_row(self.out / name)
+        return self.rows[name].done or (row is not None and row.done)
 
     def start(self, cell: Cell) -> subprocess.Popen:
         folder = self.out / cell.name
@@ -208,7 +213,8 @@ class Watch:
 
     def fail(self, name: str, error: str) -> None:
         [cell] = [cell for cell in self.study.cells if cell.name == name]
-        self.rows[name] = Result(run=name, status="failed", error=error, **cell.told)
+        known = known_row(cell, self.study, self.out)  # its figures on dev, if it has come so far
+        self.rows[name] = replace(known, status="failed", error=error)
 
     def stop(self) -> None:
         """Pass the signal on and wait: each training saves its state."""

@@ -75,17 +75,23 @@ class RunConfig:
         if not 0 <= self.seed < MOST_SEEDS:
             raise InputError(f"seed {self.seed} must lie between 0 and {MOST_SEEDS - 1}")
 
-        rule = self.gradients
-        if rule is not None and self.precision == "16-mixed" and (rule.probe or isinstance(rule.rule, Absolute)):
-            raise InputError(
-                "precision 16-mixed scales the loss, and gradients with it: an absolute threshold and the probe of "
-                "`gradients` would see others than were asked for. Take bf16-mixed, or another rule and probe: false"
-            )
-
     @property
     def model(self) -> ModelConfig:
         """The part that a model file keeps."""
         return ModelConfig(self.features, self.network, self.alphabet)
+
+
+def refuse_scaled_gradients(config: RunConfig) -> None:
+    """InputError where a training with these settings would measure gradients of a scaled loss.
+
+    Asked where a training begins: runs of before are still to be read.
+    """
+    asked = config.gradients
+    if asked is not None and config.precision == "16-mixed" and (asked.probe or isinstance(asked.rule, Absolute)):
+        raise InputError(
+            "precision 16-mixed scales the loss, and gradients with it: an absolute threshold and the probe of "
+            "`gradients` would see others than were asked for. Take bf16-mixed, or another rule and probe: false"
+        )
 
 
 def load_config(path: str | Path) -> RunConfig:

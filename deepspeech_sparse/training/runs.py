@@ -24,7 +24,7 @@ from ..settings import config_to_dict, differences
 from ..text import Alphabet
 from .batches import SpeechData, Utterances
 from .callbacks import AtomicCheckpointIO, Checkpoints, Monitor, load_checkpoint
-from .config import RunConfig, config_of, save_config
+from .config import RunConfig, config_of, refuse_scaled_gradients, save_config
 from .lock import alone_in
 from .module import SpeechRecognition
 from .warm_start import KeepZeros, start_from
@@ -49,6 +49,8 @@ def train(config: RunConfig, out: Path, *, resume: bool | Literal["auto"] | Path
         TrainingStopped: Ctrl-C or SIGTERM came; the state is saved
     """
     checkpoint = checkpoint_to_resume(out, resume)
+    if checkpoint is None:
+        refuse_scaled_gradients(config)
     before: dict[str, Any] = {}
     if checkpoint is not None:
         before = {**load_checkpoint(checkpoint), "state_dict": None, "optimizer_states": None}  # Lightning reads those

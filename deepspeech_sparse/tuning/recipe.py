@@ -32,8 +32,16 @@ def write_section(recipe: Path, section: str) -> None:
     """Replace the `decoder` section of a recipe, or append it; a file that is not there yet gets it alone.
 
     Raises:
-        InputError: a recipe that cannot be read or written, or whose section is in a form that text cannot replace; it
-            is left as it was
+        InputError: as `with_section`, or the recipe cannot be written
+    """
+    write_whole(recipe, with_section(recipe, section).encode())
+
+
+def with_section(recipe: Path, section: str) -> str:
+    """The text of a recipe with another `decoder` section.
+
+    Raises:
+        InputError: a recipe that cannot be read, or whose section is in a form that text cannot replace
     """
     try:
         before = recipe.read_bytes().decode("utf-8") if recipe.exists() else ""
@@ -52,4 +60,4 @@ def write_section(recipe: Path, section: str) -> None:
             f"{recipe}: its decoder section cannot be replaced as text; write it as an indented block, or put this "
             f"there by hand:\n{section}"
         )
-    write_whole(recipe, text.encode())
+    return text

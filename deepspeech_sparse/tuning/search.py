@@ -20,7 +20,7 @@ from ..files import refuse_unwritable, write_whole
 from ..recognition.inference import Engine
 from ..recognition.recognizer import Recognizer
 from .picture import surface_picture
-from .recipe import decoder_section, write_section
+from .recipe import decoder_section, with_section, write_section
 from .scores import fingerprint, heard, saved_scores
 from .trials import Trial, Tuning, append_trial, read_trials
 
@@ -69,6 +69,8 @@ def tune(
         decoder = replace(decoder, kind="beam")
     for path in (out / "tune.csv", *([recipe] if recipe else [])):
         refuse_unwritable(path)
+    if recipe is not None:
+        with_section(recipe, decoder_section(decoder))  # before the search, not after it
     utterances = read_manifest(manifest)
     if not any(utterance.text.split() for utterance in utterances):
         raise InputError(f"{manifest}: no word in {len(utterances)} utterances; an error rate needs texts")
