@@ -16,7 +16,8 @@ import deepspeech_sparse
 from deepspeech_sparse import Recognizer
 from deepspeech_sparse.decoding import greedy
 from deepspeech_sparse.errors import InputError
-from deepspeech_sparse.recognition.transcription import transcribe, transcribe_files
+from deepspeech_sparse.recognition.transcription import transcribe_files
+from deepspeech_sparse.transcripts.transcript import Failure
 
 RATE = 16_000
 
@@ -170,16 +171,10 @@ def test_json_is_one_object_per_file(model, files, capsys):
     assert [line["duration"] for line in lines] == [1.5, 0.75] and not output.err
 
 
-def test_every_text_is_given_as_soon_as_it_is_there(model, files):
-    order = []
-    result = transcribe(
-        model,
-        files,
-        on_transcript=lambda done: order.append(done.source),
-        on_failure=lambda failed: order.append(failed.source),
-    )
-    assert order == [str(path) for path in files]
-    assert len(result.transcripts) == 2 and [failure.source for failure in result.failures] == order[1:4]
+def test_every_text_is_given_in_its_place_and_so_is_what_failed(model, files):
+    results = [*Recognizer.load(model).transcribe_many(files)]
+    assert [result.source for result in results] == [str(path) for path in files]
+    assert [isinstance(result, Failure) for result in results] == [False, True, True, True, False]
 
 
 def test_a_bad_model_is_an_error_at_once(files, tmp_path):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
@@ -19,51 +18,6 @@ from .inference import Engine
 from .progress import AudioProgress
 from .recognizer import Recognizer
 from .sources import Excerpt, excerpts_of
-
-__all__ = ["Failure", "Transcription", "transcribe", "transcribe_files"]
-
-
-@dataclass(frozen=True)
-class Transcription:
-    """What became of a list of files."""
-
-    transcripts: tuple[Transcript, ...]
-    failures: tuple[Failure, ...]
-
-
-def transcribe(
-    model: Path,
-    files: Iterable[Excerpt | str | Path],
-    *,
-    engine: Engine = "native",
-    threads: int | None = None,
-    decoder: DecoderConfig = DecoderConfig(),
-    on_transcript: Callable[[Transcript], None] = lambda transcript: None,
-    on_failure: Callable[[Failure], None] = lambda failure: None,
-    on_audio: Callable[[float], None] = lambda seconds: None,
-) -> Transcription:
-    """Transcribe files, in their order; what cannot be read is noted and the rest is done.
-
-    Args:
-        model: model file, run folder or checkpoint
-        files: audio files, or what `sources.excerpts_of` makes of arguments
-        engine, threads, decoder: see `Recognizer`
-        on_transcript, on_failure: called as soon as a file is done
-        on_audio: called with the seconds of audio that have been heard, now and then
-
-    Raises:
-        InputError: whatever is wrong with the model, threads out of range
-    """
-    recognizer = Recognizer.load(model, engine=engine, threads=threads, decoder=decoder)
-    transcripts, failures = [], []
-    for result in recognizer.transcribe_many(files, on_audio=on_audio):
-        if isinstance(result, Failure):
-            failures.append(result)
-            on_failure(result)
-        else:
-            transcripts.append(result)
-            on_transcript(result)
-    return Transcription(tuple(transcripts), tuple(failures))
 
 
 def transcribe_files(
