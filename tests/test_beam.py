@@ -336,6 +336,22 @@ def test_lexicons_that_the_search_would_not_keep_are_refused(lines, words, tmp_p
         read_lexicon(path, ALPHABET)
 
 
+def test_words_are_timed_by_the_spelling_that_was_heard(tmp_path):
+    """Not by letters that a lexicon writes otherwise, or that the model does not have."""
+    recording = Path(__file__).parent / "golden" / "enter.flac"
+    model = Path(__file__).parent.parent / "checkpoints" / "an4-gru.safetensors"
+    plain, coded = tmp_path / "plain.txt", tmp_path / "coded.txt"
+    words = {"enter": "ENTER!", "six": "6", "five": "5", "eight": "8"}
+    plain.write_text("".join(f"{word}\t{' '.join(word)}\n" for word in words))
+    coded.write_text("".join(f"{written}\t{' '.join(word)}\n" for word, written in words.items()))
+    one, other = (
+        Recognizer.load(model, decoder=DecoderConfig("beam", lexicon=path)).transcribe(recording)
+        for path in (plain, coded)
+    )
+    assert one.text == "enter six five five eight" and other.text == "ENTER! 6 5 5 8"
+    assert [(word.start, word.end) for word in other.words] == [(word.start, word.end) for word in one.words]
+
+
 def test_one_hot_word_needs_no_tuple():
     assert DecoderConfig("beam", hot_words="kim").hot_words == ("kim",)
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -210,23 +211,33 @@ class Recognizer:
             skip, counted = item.phrase.skip, item.phrase.frames
             rows.append(scores[skip : length if counted is None else min(length, skip + counted)])
         for item, scores, [best, *_] in zip(batch, rows, self.hypotheses(rows)):
-            item.recording.heard[item.number] = self.segment(item, scores, best.text), best.lm_score
+            item.recording.heard[item.number] = self.segment(item, scores, best), best.lm_score
         seconds_per_frame = (time.perf_counter() - started) / sum(item.length for item in batch)
         for item in batch:
             item.recording.seconds += seconds_per_frame * item.length
 
-    def segment(self, item: Waiting, log_probs: Tensor, text: str) -> Segment | None:
+    def segment(self, item: Waiting, log_probs: Tensor, best: Hypothesis) -> Segment | None:
         """A phrase with the times of its words; None if nothing was said."""
         duration = item.recording.duration
         start = item.phrase.start * self.seconds_per_frame
         whole = item.phrase.frames is None
         end = duration if whole else min(duration, start + len(log_probs) * self.seconds_per_frame)
+        text = best.text
         if not text:
             return None
+        written, spelled = text.split(" "), self.alphabet.decode(best.labels).split()
+        if len(spelled) != len(written):  # which letters are whose is not known
+            spelled = written
         try:
-            words = words_of(
-                log_probs, text, self.alphabet, self.seconds_per_frame, offset_seconds=start, duration=duration
+            found = words_of(
+                log_probs,
+                " ".join(spelled),
+                self.alphabet,
+                self.seconds_per_frame,
+                offset_seconds=start,
+                duration=duration,
             )
+            words = tuple(replace(word, text=own) for word, own in zip(found, written))
         except InputError as error:  # the text is worth more than its times
             log.warning("%s: no word times: %s", item.recording.name, error)
             words = ()
