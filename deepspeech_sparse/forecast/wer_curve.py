@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from ..evaluation.rows import gradients_name, pattern_name, plain_settings
+from ..evaluation.rows import plain_settings, told_of
 from ..results import Result, is_goal
 from ..settings import short
 
 ROWS, LEVELS = 5, 3  # runs, and sparsities among them, below which there is no line to speak of
+COLUMNS = ("method", "pattern", "cell", "hidden", "layers", "epochs", "scope", "gradients")  # that runs of a kind share
 
 
 @dataclass(frozen=True)
@@ -36,17 +37,7 @@ class Wanted:
     def of(cls, config: dict[str, Any]) -> Wanted:
         """The kind of a recipe, given as plain values."""
         told = plain_settings(config)
-        return cls(
-            method=told["pruning.schedule.method"],
-            pattern=pattern_name(told),
-            cell=told.get("network.cell") or told.get("network.encoder"),
-            hidden=told.get("network.hidden"),
-            layers=told.get("network.layers"),
-            epochs=told["epochs"],
-            scope=told["pruning.scope"],
-            gradients=gradients_name(told),
-            told=told,
-        )
+        return cls(**{name: value for name, value in told_of(told).items() if name in COLUMNS}, told=told)
 
     def __str__(self) -> str:
         size = f" {self.layers} x {self.hidden}" if self.hidden else ""
@@ -56,8 +47,7 @@ class Wanted:
     def fits(self, row: Result) -> bool:
         """Whether a row is a run of this kind that was pruned and evaluated."""
         pruned = row.done and row.wer is not None and row.words and row.pruned_sparsity and row.pruned_sparsity < 1
-        columns = {name: value for name, value in vars(self).items() if name != "told"}
-        return bool(pruned) and all(getattr(row, name) == value for name, value in columns.items()) and self.agrees(row)
+        return bool(pruned) and all(getattr(row, name) == getattr(self, name) for name in COLUMNS) and self.agrees(row)
 
     def agrees(self, row: Result) -> bool:
         """Whether what varied in the row's study, but how far it is pruned, is as it is here.
