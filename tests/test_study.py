@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from deepspeech_sparse.export import export
 from deepspeech_sparse.model_file import open_model
 from deepspeech_sparse.results import Result, failures, read_results, write_results
 from deepspeech_sparse.study.cell import read_row, write_row
+from deepspeech_sparse.study.earlier import take_earlier
 from deepspeech_sparse.study.plan import Study, load_study
 from deepspeech_sparse.study.watch import Watch, finished_row, run_study, waiting_row, write_tables
 from deepspeech_sparse.training.callbacks import load_checkpoint
@@ -229,6 +231,35 @@ def test_a_cell_whose_weights_are_needed_is_trained_although_it_ran_elsewhere(gr
     assert main(["study", "--config", str(grid), "--out", str(out), "--earlier", str(elsewhere)]) == 0
     assert (out / "dense" / "checkpoints" / "best.ckpt").exists()
     assert [row.run for row in read_results(out)] == ["dense", "goal"]
+
+
+def test_the_weights_that_any_training_needs_are_not_taken(grid, tones, tmp_path):
+    """Whatever it is trained for: no row of it, none on the test set, or because another needs it."""
+    out, goal = tmp_path / "out", {"pruning.schedule": {"start_epoch": 0, "every": 1}}
+    chain = [{"name": "first"}]
+    for name, needs in (("second", "first"), ("third", "second")):
+        chain.append({"name": name, "set": {**goal, "pruning.recurrent.dense": needs}})
+    grid.write_text(yaml.safe_dump({**yaml.safe_load(grid.read_text()), "grids": chain, "test": str(tones["dev"])}))
+    study = load_study(grid, out)
+    first, second, third = rows = planned(study)
+
+    def taken(results: list[Result], tests: list[Result]) -> list[str]:
+        elsewhere, fresh = tmp_path / "elsewhere", Path(tempfile.mkdtemp(dir=tmp_path))
+        elsewhere.mkdir(exist_ok=True)
+        write_results(elsewhere / "results.csv", results)
+        write_results(elsewhere / "test.csv", tests)
+        take_earlier(study, fresh, elsewhere)
+        return sorted(path.name for path in fresh.iterdir())
+
+    assert taken(rows, rows) == ["first", "second", "third"]
+    assert taken([first, third], rows) == ["third"]
+    assert taken(rows, [first, second]) == []
+    (out / "third").mkdir(parents=True)
+    elsewhere = tmp_path / "elsewhere"
+    write_results(elsewhere / "test.csv", rows)
+    assert take_earlier(study, out, elsewhere) == 0, "third is under way"
+    write_row(out / "third", third)
+    assert take_earlier(study, out, elsewhere) == 2, "third is done"
 
 
 def test_rows_of_another_study_are_refused(grid, tones, tmp_path):

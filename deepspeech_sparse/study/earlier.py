@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..results import TABLE, TEST_TABLE, Result, read_results
 from ..training.config import save_config
-from .cell import CONFIG, TEST_ROW, write_row
+from .cell import CONFIG, TEST_ROW, read_row, write_row
 from .plan import Cell, Study
 
 
@@ -30,13 +30,10 @@ def take_earlier(study: Study, out: Path, earlier: Path) -> int:
         raise InputError(f"{earlier}: is no folder; give one with the {TABLE} of an earlier run of this study")
     known = rows_by_name(earlier / TABLE)
     tests = rows_by_name(earlier / TEST_TABLE) if study.test is not None else {}
-    done = {cell.name for cell in study.cells if cell.name in known}
-    needed = {cell.needs for cell in study.cells if cell.name not in done}
-    taken = 0
-    for cell in study.cells:
+    whole = set(known) & set(tests) if study.test is not None else set(known)
+    taken = cells_to_take(study, out, whole)
+    for cell in taken:
         folder = out / cell.name
-        if cell.name not in done - needed or (study.test is not None and cell.name not in tests) or folder.exists():
-            continue
         refuse_other_row(known[cell.name], cell, study.manifest, earlier / TABLE)
         if study.test is not None:
             refuse_other_row(tests[cell.name], cell, study.test, earlier / TEST_TABLE)
@@ -45,8 +42,20 @@ def take_earlier(study: Study, out: Path, earlier: Path) -> int:
         if study.test is not None:
             write_row(folder, tests[cell.name], TEST_ROW)
         write_row(folder, known[cell.name])
-        taken += 1
-    return taken
+    return len(taken)
+
+
+def cells_to_take(study: Study, out: Path, known: set[str]) -> list[Cell]:
+    """Those of `known` names that no training can need the weights of, and that have no folder in `out`."""
+    taken = [cell for cell in study.cells if cell.name in known and not (out / cell.name).exists()]
+    done = {cell.name for cell in study.cells if (row := read_row(out / cell.name)) is not None and row.done}
+    while True:  # a cell left here has to be trained, for which it may need another
+        settled = done | {cell.name for cell in taken}
+        needed = {cell.needs for cell in study.cells if cell.name not in settled}
+        kept = [cell for cell in taken if cell.name not in needed]
+        if len(kept) == len(taken):
+            return taken
+        taken = kept
 
 
 def rows_by_name(table: Path) -> dict[str, Result]:
