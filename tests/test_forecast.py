@@ -265,6 +265,16 @@ def test_settings_that_varied_in_a_study_must_be_those_of_the_recipe():
         assert predicted_wer([*alike, *others], wanted, 0.9).rows == 9
 
 
+@pytest.mark.parametrize(
+    "value, text", [(4.0, "4"), (1e-6, "0.000001"), ([1.0, 1.1], "1x1.1"), (4, "4"), (True, "True")]
+)
+def test_numbers_of_a_study_are_those_of_the_recipe_however_they_are_written(value, text):
+    wanted = replace(WANTED, told={"varied": value})
+    assert all(wanted.agrees(replace(row, settings={"varied": text})) for row in rows())
+    for other in ("5", "1x2", "1x1.1x1.2", "no number", "False"):
+        assert not wanted.agrees(replace(rows()[0], settings={"varied": other}))
+
+
 def test_scope_and_gradients_are_told_where_they_are_not_the_usual():
     assert str(replace(WANTED, scope="layer", gradients="sparsity 0.8")).endswith(
         "12 epochs, scope layer, gradients sparsity 0.8"

@@ -57,11 +57,24 @@ class Wanted:
         for name, text in row.settings.items():
             if is_goal(name):
                 continue
-            if name in self.told and short(self.told[name]) != text:
+            if name in self.told and not is_told(self.told[name], text):
                 return False
             if any(known.startswith(f"{name}.") for known in self.told):
                 return False
         return True
+
+
+def is_told(value: Any, text: str) -> bool:
+    """Whether a row's text of a setting means this value: a study may say 4 where the recipe has 4.0."""
+    if short(value) == text:
+        return True
+    if isinstance(value, list):
+        parts = text.split("x")
+        return len(parts) == len(value) and all(map(is_told, value, parts))
+    try:
+        return isinstance(value, float) and float(text) == value
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)
