@@ -85,9 +85,9 @@ class KilledError(Exception):
     pass
 
 
-def trainer_with(callbacks: list[L.Callback], folder) -> L.Trainer:
+def trainer_with(callbacks: list[L.Callback], folder, *, max_epochs: int | None = EPOCHS, **more) -> L.Trainer:
     return L.Trainer(
-        max_epochs=EPOCHS,
+        max_epochs=max_epochs,
         callbacks=callbacks,
         default_root_dir=folder,
         accelerator="cpu",
@@ -96,6 +96,7 @@ def trainer_with(callbacks: list[L.Callback], folder) -> L.Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         gradient_clip_val=1.0,
+        **more,
     )
 
 
@@ -202,17 +203,44 @@ def test_a_hand_written_loop_prunes_as_the_trainer_does(unbroken):
         torch.testing.assert_close(value, module.state_dict()[name])
 
 
+@pytest.mark.parametrize(
+    "given, trainer, total, epoch",
+    [
+        ({}, {}, EPOCHS * STEPS, STEPS),
+        ({}, {"accumulate_grad_batches": 2}, EPOCHS * 4, 4),
+        ({"total_steps": 20}, {}, 20, STEPS),
+        ({"steps_per_epoch": 3}, {}, EPOCHS * STEPS, 3),
+        ({"total_steps": 20, "steps_per_epoch": 3}, {}, 20, 3),
+        ({}, {"max_epochs": None, "max_steps": 20}, 20, STEPS),
+        ({}, {"max_epochs": 1000, "max_steps": 20}, 20, STEPS),
+    ],
+)
+def test_what_is_not_given_of_the_length_is_what_the_trainer_says(given, trainer, total, epoch, tmp_path):
+    pruning = GradualPruning(METHODS["hard"], **given)
+    with pytest.raises(KilledError):
+        trainer_with([pruning, StopAt(1)], tmp_path, **trainer).fit(LanguageModel())
+    assert (pruning.length.total, pruning.length.per_epoch) == (total, epoch)
+
+
+def test_an_epoch_of_data_without_end_is_the_whole_training(tmp_path):
+    class Endless(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            while True:
+                yield TEXT[:21]
+
+    pruning = GradualPruning(METHODS["hard"])
+    data = torch.utils.data.DataLoader(Endless(), batch_size=4)
+    trainer_with([pruning], tmp_path, max_steps=5).fit(LanguageModel(), data)
+    assert (pruning.length.total, pruning.length.per_epoch) == (5, 5)
+
+
+def test_a_schedule_needs_a_length_or_a_trainer():
+    with pytest.raises(InputError, match="give total_steps and steps_per_epoch"):
+        GradualPruning(METHODS["hard"], total_steps=20).prepare(LanguageModel())
+
+
 def test_a_training_without_end_is_refused(tmp_path):
-    trainer = L.Trainer(
-        max_epochs=-1,
-        callbacks=[GradualPruning(METHODS["hard"])],
-        default_root_dir=tmp_path,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-    )
+    trainer = trainer_with([GradualPruning(METHODS["hard"])], tmp_path, max_epochs=-1)
     with pytest.raises(InputError, match="set max_epochs or max_steps"):
         trainer.fit(LanguageModel())
 

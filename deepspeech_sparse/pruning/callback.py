@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +11,7 @@ from typing import Any
 import lightning as L
 from torch import nn
 
+from ..errors import InputError
 from .config import Iterative, Lottery, PruningConfig
 from .plan import Length, iterative_steps, lottery_rounds, rewind_step, round_length
 from .pruner import Pruner
@@ -22,7 +24,7 @@ class GradualPruning(L.Callback):
     Args:
         config: what to prune, how far, when
         total_steps: optimizer steps of the whole training; by default what the trainer says
-        steps_per_epoch: optimizer steps of an epoch; by default total_steps / max_epochs
+        steps_per_epoch: optimizer steps of an epoch; by default what the trainer says
         load_dense: reads the dense module that a goal's `dense` names
         measured_before: group -> q that a resumed training had measured on it, `measured_q` in the callback's state
 
@@ -45,7 +47,9 @@ class GradualPruning(L.Callback):
         measured_before: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self.config = config
-        self.length = None if total_steps is None else Length(total_steps, steps_per_epoch or total_steps)
+        self.total_steps = total_steps
+        self.steps_per_epoch = steps_per_epoch
+        self.length = None if None in (total_steps, steps_per_epoch) else Length(total_steps, steps_per_epoch)
         self.load_dense = load_dense
         self.measured_before = measured_before
         self.pruner: Pruner | None = None
@@ -57,8 +61,11 @@ class GradualPruning(L.Callback):
         """Make the pruner of `module`; done by the training itself where nobody did it before.
 
         Raises:
-            InputError: whatever the config asks for in vain, with the numbers
+            InputError: whatever the config asks for in vain, with the numbers; before a fit also where `total_steps`
+                or `steps_per_epoch` was not given
         """
+        if self.length is None:
+            raise InputError("pruning: no trainer has told the length yet; give total_steps and steps_per_epoch")
         self.pruner = Pruner.of(
             module,
             self.config,
@@ -82,9 +89,8 @@ class GradualPruning(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.length is None:
-            total = trainer.estimated_stepping_batches
-            epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else 1
-            self.length = Length(total, total / epochs)
+            total = trainer.estimated_stepping_batches if self.total_steps is None else self.total_steps
+            self.length = Length(total, self.steps_per_epoch or epoch_length(trainer, total))
         if self.pruner is None:
             self.prepare(pl_module)
         if self.restored is not None:  # now the weights are on their device
@@ -132,6 +138,13 @@ class GradualPruning(L.Callback):
     def load_state_dict(self, state: dict) -> None:
         self.restored = state or None
         self.rewind.snapshot = state.get("snapshot")
+
+
+def epoch_length(trainer: L.Trainer, total: float) -> float:
+    """Optimizer steps of an epoch; data without end are one epoch of `total` steps."""
+    trainer.fit_loop.setup_data()  # as Lightning itself does to estimate a length, if it has not yet
+    batches = trainer.num_training_batches
+    return total if batches == math.inf else math.ceil(batches / trainer.accumulate_grad_batches)
 
 
 def schedulers(trainer: L.Trainer) -> list[Any]:
