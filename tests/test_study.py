@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import export
 from deepspeech_sparse.model_file import open_model
 from deepspeech_sparse.results import Result, failures, read_results, write_results
+from deepspeech_sparse.study import cell
 from deepspeech_sparse.study.cell import read_row, write_row
 from deepspeech_sparse.study.earlier import take_earlier
 from deepspeech_sparse.study.plan import Study, load_study
@@ -132,6 +134,25 @@ def test_a_cell_that_is_killed_while_it_is_tested_is_not_done(grid, tones, tmp_p
     assert row.status == "failed" and row.error.startswith("its evaluation on the test set ended with -6")
     assert watch.is_trained(cell.name), "others may take their threshold from it"
     assert finished_row(study, out / cell.name) is None, "the next start evaluates it"
+
+
+def test_a_cell_waits_for_the_training_that_a_killed_study_has_left(grid, tmp_path, capsys):
+    """And takes its row: it is no failure."""
+    study, folder = load_study(grid, tmp_path), tmp_path / "cell"
+    at_work = threading.Event()
+
+    def left_over() -> None:
+        with alone_in(folder):
+            at_work.set()
+            time.sleep(0.5)
+            write_row(folder, planned(study)[0])
+
+    other = threading.Thread(target=left_over)
+    other.start()
+    at_work.wait()
+    assert cell.main([str(folder), "{}", str(study.manifest)]) == 0
+    assert "cell: another process is at work in this folder; waiting" in capsys.readouterr().out
+    other.join()
 
 
 def test_a_test_set_that_cannot_be_read_costs_no_row(grid, tones, tmp_path):

@@ -26,6 +26,7 @@ from ..results import Result
 from ..settings import read_yaml
 from ..training.callbacks import TrainingStopped
 from ..training.config import load_config
+from ..training.lock import wait_for_others
 from ..training.runs import train
 
 CONFIG = "cell.yaml"  # what the study asked for; train writes config.yaml once it has found nothing impossible
@@ -81,6 +82,7 @@ def read_row(folder: Path, name: str = ROW) -> Result | None:
 
 def main(arguments: list[str]) -> int:
     folder, settings, manifests = Path(arguments[0]), yaml.safe_load(arguments[1]), [*map(Path, arguments[2:])]
+    wait_for_others(folder)  # a study that was killed has left its trainings at work
     row = read_row(folder)
     if row is None:
         try:

@@ -32,3 +32,14 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def wait_for_others(folder: Path) -> None:
+    """Return once no other process is at work in `folder`; says so if there is one."""
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{folder}: another process is at work in this folder; waiting until it ends", flush=True)
+        lock.acquire(poll_interval=0.2)
+    lock.release()
