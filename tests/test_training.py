@@ -337,6 +337,9 @@ def test_foreign_truncated_and_future_checkpoints_are_refused_by_name(tmp_path):
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(InputError, match=r"x\.ckpt: not a readable checkpoint"):
         load_checkpoint(path)
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"x\.ckpt: not a readable checkpoint \(EOFError\)"):
+        load_checkpoint(path)
     AtomicCheckpointIO().save_checkpoint({"format": 99}, path)
     with pytest.raises(InputError, match="checkpoint format 99"):
         load_checkpoint(path)

@@ -39,7 +39,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             partial.unlink(missing_ok=True)
             kept = "the earlier checkpoint is kept" if path.exists() else "no earlier checkpoint exists"
             full = getattr(error, "errno", None) == errno.ENOSPC
-            reason = "no space left on the disk" if full else str(error).splitlines()[0]
+            reason = "no space left on the disk" if full else first_line(error)
             raise InputError(
                 f"{path}: the checkpoint could not be written ({reason}); {kept}. "
                 "Free some space, then continue with --resume auto"
@@ -60,7 +60,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such checkpoint") from error
     except Exception as error:  # torch raises many kinds for a file that is not its own
-        reason = str(error).splitlines()[0].partition(". ")[0]  # what follows is advice to load pickles from strangers
+        reason = first_line(error).partition(". ")[0]  # what follows is advice to load pickles from strangers
         raise InputError(
             f"{path}: not a readable checkpoint ({reason}); it may be truncated or foreign. Give a run folder, a .ckpt "
             "file of one, or a .safetensors model file"
@@ -72,6 +72,11 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             "Use the version that wrote it, or export it there to a model file"
         )
     return checkpoint
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without all that torch adds; its type where it says nothing."""
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 class TrainingStopped(Exception):
