@@ -14,6 +14,7 @@ from deepspeech_sparse.settings import config_to_dict, parse_yaml
 from deepspeech_sparse.study.plan import load_study
 from deepspeech_sparse.training.config import (
     RunConfig,
+    changed_settings,
     config_of,
     load_config,
     refuse_scaled_gradients,
@@ -54,6 +55,18 @@ def test_values_become_the_types_of_their_fields():
     assert isinstance(config, RunConfig) and config.data.train == Path("train.jsonl")
     assert config.network.convolutions[0].kernel == (3, 5)
     assert config.pruning.recurrent.q == 0.1 and config.pruning.linear is None
+
+
+def test_only_settings_that_can_change_the_weights_are_another_training():
+    now = config_of({"data": DATA, "seed": 1, "network": {"hidden": 64}})
+    same = {"checkpoint_every": 7, "decoder": {"kind": "beam"}, "data": {**DATA, "workers": 3}}
+    assert changed_settings({**config_to_dict(now), **same}, now, "last.ckpt") == []
+    young = {"data": DATA, "network": {"hidden": 64}, "seed": 1}  # of a version that had nothing else to set
+    assert changed_settings(young, now, "last.ckpt") == []
+    other = {"data": {**DATA, "batch_seconds": 9}, "network": {"hidden": 64}, "epochs": 3, "seed": 1}
+    assert changed_settings(other, now, "last.ckpt") == ["data.batch_seconds: 9.0 -> 120.0", "epochs: 3 -> 20"]
+    with pytest.raises(InputError, match=r"last.ckpt: unknown key sed"):
+        changed_settings({"data": DATA, "sed": 1}, now, "last.ckpt")
 
 
 def test_training_manifests_are_one_or_several():

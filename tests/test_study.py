@@ -21,12 +21,13 @@ from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import export
 from deepspeech_sparse.model_file import open_model
 from deepspeech_sparse.results import Result, failures, read_results, write_results
-from deepspeech_sparse.study import cell
+from deepspeech_sparse.study.cell import main as cell_process
 from deepspeech_sparse.study.cell import read_row, write_row
 from deepspeech_sparse.study.earlier import take_earlier
 from deepspeech_sparse.study.plan import Study, load_study
 from deepspeech_sparse.study.watch import Watch, finished_row, run_study, waiting_row, write_tables
 from deepspeech_sparse.training.callbacks import load_checkpoint
+from deepspeech_sparse.training.config import save_config
 from deepspeech_sparse.training.lock import alone_in
 
 BASE = """
@@ -150,7 +151,7 @@ def test_a_cell_waits_for_the_training_that_a_killed_study_has_left(grid, tmp_pa
     other = threading.Thread(target=left_over)
     other.start()
     at_work.wait()
-    assert cell.main([str(folder), "{}", str(study.manifest)]) == 0
+    assert cell_process([str(folder), "{}", str(study.manifest)]) == 0
     assert "cell: another process is at work in this folder; waiting" in capsys.readouterr().out
     other.join()
 
@@ -397,4 +398,18 @@ def test_a_folder_trained_with_other_settings_is_not_taken(grid, tmp_path, capsy
     folder.mkdir(parents=True)
     (folder / "cell.yaml").write_text(BASE.format(train="a", dev="b").replace("hidden: 8", "hidden: 9"))
     assert main(["study", "--config", str(grid), "--out", str(tmp_path / "out")]) == 1
-    assert "was trained with other settings" in capsys.readouterr().err
+    assert "was trained with other settings: " in (told := capsys.readouterr().err) and "network.hidden: 9 -> 8" in told
+
+
+def test_a_decoder_that_is_tuned_between_does_not_stop_a_study(grid, tmp_path):
+    """Nor does it train anything again: how texts are found changes no weight."""
+    out = tmp_path / "out"
+    rows = planned(load_study(grid, out))
+    for cell in load_study(grid, out).cells:
+        (out / cell.name).mkdir(parents=True)
+        save_config(cell.config, out / cell.name / "cell.yaml")
+    for row in rows:
+        write_row(out / row.run, row)
+    with open(tmp_path / "base.yaml", "a") as base:
+        base.write("decoder: {kind: beam, alpha: 0.7}\n")
+    assert run_study(grid, out) == rows

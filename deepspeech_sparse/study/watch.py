@@ -22,8 +22,8 @@ from rich.console import Console
 
 from ..errors import InputError
 from ..results import TABLE, TEST_TABLE, Result, write_results
-from ..settings import config_to_dict, differences, read_yaml
-from ..training.config import save_config
+from ..settings import read_yaml
+from ..training.config import changed_settings, save_config
 from ..training.lock import alone_in
 from .cell import CONFIG, ROW, TEST_ROW, read_row
 from .earlier import take_earlier
@@ -53,7 +53,7 @@ def run_study(path: Path, out: Path, *, jobs: int = 1, earlier: Path | None = No
         if manifest is not None and not manifest.exists():
             raise InputError(f"{path}: {name}: {manifest} does not exist; prepare the corpus first")
     for cell in study.cells:
-        refuse_other_config(cell, out)
+        refuse_other_training(cell, out)
         refuse_other_manifest(out / cell.name / ROW, study.manifest)
         refuse_other_manifest(out / cell.name / TEST_ROW, study.test)
     console = Console()
@@ -103,11 +103,11 @@ def waiting_row(cell: Cell, study: Study) -> Result:
     return Result(run=cell.name, status="waiting", manifest=study.manifest.name, **cell.told)
 
 
-def refuse_other_config(cell: Cell, out: Path) -> None:
+def refuse_other_training(cell: Cell, out: Path) -> None:
     """A folder of the same name that was trained with other settings is not taken for this cell."""
     path = out / cell.name / CONFIG
     if path.exists():
-        changed = differences(read_yaml(path), config_to_dict(cell.config))
+        changed = changed_settings(read_yaml(path), cell.config, path)
         if changed:
             raise InputError(
                 f"{path.parent}: was trained with other settings: {'; '.join(changed)}. Restore them in the study, "

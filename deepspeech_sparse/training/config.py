@@ -1,6 +1,6 @@
 """The configuration of a run: one dataclass, from YAML and flags, stored beside everything that came of it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,7 @@ from ..gradients import Absolute, GradientsConfig
 from ..model import AnyNetworkConfig, NetworkConfig
 from ..model_config import ModelConfig
 from ..pruning import PruningConfig
-from ..settings import config_from_dict, config_to_dict, read_yaml
+from ..settings import config_from_dict, config_to_dict, differences, read_yaml
 from ..text import Alphabet
 from .batches import DataConfig
 from .module import OptimizerConfig
@@ -79,6 +79,28 @@ class RunConfig:
     def model(self) -> ModelConfig:
         """The part that a model file keeps."""
         return ModelConfig(self.features, self.network, self.alphabet)
+
+
+def changed_settings(before: dict, now: RunConfig, source: str | Path) -> list[str]:
+    """Where a training was told something else, as "place: before -> now".
+
+    What cannot change the weights does not count; settings younger than the training had their defaults in it.
+
+    Args:
+        before: plain values of the config it began with
+        source: where they were read
+
+    Raises:
+        InputError: they are no config
+    """
+    before, now = (config_to_dict(of_weights(config)) for config in (config_of(before, source), now))
+    return differences(before, now)
+
+
+def of_weights(config: RunConfig) -> RunConfig:
+    """A config with defaults for whatever cannot change the weights."""
+    data = replace(config.data, workers=DataConfig.workers)
+    return replace(config, data=data, checkpoint_every=RunConfig.checkpoint_every, decoder=RunConfig.decoder)
 
 
 def refuse_scaled_gradients(config: RunConfig) -> None:

@@ -20,11 +20,11 @@ from ..errors import InputError
 from ..gradients.callback import METRICS, SparseGradients
 from ..model_file import Model, load_model
 from ..pruning import GradualPruning, PruningConfig
-from ..settings import config_to_dict, differences
+from ..settings import config_to_dict
 from ..text import Alphabet
 from .batches import SpeechData, Utterances
 from .callbacks import AtomicCheckpointIO, Checkpoints, Monitor, load_checkpoint
-from .config import RunConfig, config_of, refuse_scaled_gradients, save_config
+from .config import RunConfig, changed_settings, config_of, refuse_scaled_gradients, save_config
 from .lock import alone_in
 from .module import SpeechRecognition
 from .warm_start import KeepZeros, start_from
@@ -220,7 +220,7 @@ def checkpoint_to_resume(out: Path, resume: bool | str | Path) -> Path | None:
 
 def refuse_other_config(checkpoint: Path, before: dict, config: RunConfig) -> None:
     """InputError where settings have changed since."""
-    changed = differences(before["config"], config_to_dict(config))
+    changed = changed_settings(before["config"], config, checkpoint)
     if changed:
         raise InputError(
             f"{checkpoint}: was made with another config, a resumed run would not equal an unbroken one: "
