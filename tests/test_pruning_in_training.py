@@ -23,6 +23,7 @@ from deepspeech_sparse.pruning import (
     PruningConfig,
     sparsity,
 )
+from deepspeech_sparse.pruning.rewind import refuse_unscalable, scale_learning_rate
 
 TARGET = Goal(sparsity=0.8)
 TEXT = torch.tensor([ord(letter) % 32 for letter in "the quick brown fox jumps over the lazy dog " * 20])
@@ -154,6 +155,69 @@ def test_iterative_pruning_retrains_at_a_tenth_of_the_learning_rate(unbroken):
     first = round(0.4 * EPOCHS * STEPS)
     assert rates[:first] == pytest.approx(dense[:first])
     assert rates[first:] == pytest.approx([rate / 10 for rate in dense[first:]])
+
+
+SCHEDULERS = {
+    "LambdaLR": {"lr_lambda": lambda step: 1 / (1 + step)},
+    "MultiplicativeLR": {"lr_lambda": lambda step: 0.9},
+    "StepLR": {"step_size": 3, "gamma": 0.5},
+    "MultiStepLR": {"milestones": [2, 7], "gamma": 0.5},
+    "ConstantLR": {"factor": 0.5, "total_iters": 7},
+    "LinearLR": {"total_iters": 7},
+    "ExponentialLR": {"gamma": 0.9},
+    "PolynomialLR": {"total_iters": 9, "power": 2.0},
+    "CosineAnnealingLR": {"T_max": 4},
+    "CosineAnnealingWarmRestarts": {"T_0": 3},
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_scaled_learning_rate_stays_scaled(name):
+    def rates(factor: float) -> list[float]:
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.5)
+        scheduler = getattr(torch.optim.lr_scheduler, name)(optimizer, **SCHEDULERS[name])
+        refuse_unscalable([scheduler])
+        seen = []
+        for step in range(12):
+            if step == 5:
+                scale_learning_rate(factor, [optimizer], [scheduler])
+            seen.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        return seen
+
+    usual, scaled = rates(1.0), rates(0.1)
+    assert scaled == pytest.approx([*usual[:5], *(rate / 10 for rate in usual[5:])])
+
+
+@pytest.mark.parametrize("retrain_rate", [0.1, 1.0])
+@pytest.mark.parametrize("name", ["OneCycleLR", "SequentialLR", "ReduceLROnPlateau", "CosineAnnealingLR"])
+def test_a_scheduler_that_would_not_stay_scaled_is_refused_before_the_first_step(name, retrain_rate, tmp_path):
+    torch_schedulers = torch.optim.lr_scheduler
+
+    class Own(LanguageModel):
+        def configure_optimizers(self):
+            optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+            made = {
+                "OneCycleLR": lambda: torch_schedulers.OneCycleLR(optimizer, 0.1, total_steps=EPOCHS * STEPS),
+                "SequentialLR": lambda: torch_schedulers.SequentialLR(
+                    optimizer, [torch_schedulers.ConstantLR(optimizer), torch_schedulers.StepLR(optimizer, 3)], [9]
+                ),
+                "ReduceLROnPlateau": lambda: torch_schedulers.ReduceLROnPlateau(optimizer),
+                "CosineAnnealingLR": lambda: torch_schedulers.CosineAnnealingLR(optimizer, 9, eta_min=0.01),
+            }[name]()
+            interval = "epoch" if name == "ReduceLROnPlateau" else "step"
+            return [optimizer], [{"scheduler": made, "interval": interval, "monitor": "none", "strict": False}]
+
+    module = Own()
+    pruning = GradualPruning(PruningConfig(TARGET, schedule=Iterative("iterative", retrain_rate=retrain_rate)))
+    if retrain_rate == 1:
+        trainer_with([pruning], tmp_path).fit(module)
+        assert len(module.rates) == EPOCHS * STEPS
+    else:
+        with pytest.raises(InputError, match=f"{name} would not keep to that"):
+            trainer_with([pruning], tmp_path).fit(module)
+        assert not module.rates
 
 
 def test_a_lottery_rewinds_weights_optimizer_and_learning_rate(tmp_path):

@@ -15,7 +15,7 @@ from ..errors import InputError
 from .config import Iterative, Lottery, PruningConfig
 from .plan import Length, iterative_steps, lottery_rounds, rewind_step, round_length
 from .pruner import Pruner
-from .rewind import Rewind, scale_learning_rate
+from .rewind import Rewind, refuse_unscalable, scale_learning_rate
 
 
 class GradualPruning(L.Callback):
@@ -30,6 +30,7 @@ class GradualPruning(L.Callback):
 
     Logs `sparsity` and `threshold/<group>` at every mask update. Masks, thresholds, measured q and the snapshot that
     lottery tickets rewind to live in the checkpoint; a resumed run goes on bit-exactly, in the middle of any schedule.
+    Learning-rate schedulers are the training's own; with `iterative`, one that `retrain_rate` cannot scale is refused.
 
     Example, in a training of your own:
         pruning = GradualPruning(PruningConfig(recurrent=Goal(sparsity=0.9)))
@@ -87,6 +88,12 @@ class GradualPruning(L.Callback):
             return round_length(self.config.schedule, lottery_rounds(self.config), self.length)
         return self.length.total
 
+    @property
+    def retrain_rate(self) -> float:
+        """Factor on the learning rate from the first round of `iterative` on."""
+        schedule = self.config.schedule
+        return schedule.retrain_rate if isinstance(schedule, Iterative) else 1.0
+
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.length is None:
             total = trainer.estimated_stepping_batches if self.total_steps is None else self.total_steps
@@ -99,6 +106,8 @@ class GradualPruning(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.last_step = trainer.global_step
+        if self.retrain_rate != 1:
+            refuse_unscalable(schedulers(trainer))
         self.remember(trainer, pl_module)
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer) -> None:
@@ -127,8 +136,8 @@ class GradualPruning(L.Callback):
         if isinstance(schedule, Lottery):
             self.rewind.restore(pl_module, trainer.optimizers, schedulers(trainer))
             self.pruner.apply()
-        if isinstance(schedule, Iterative) and trainer.global_step == iterative_steps(schedule, self.length)[0]:
-            scale_learning_rate(schedule.retrain_rate, trainer.optimizers, schedulers(trainer))
+        if self.retrain_rate != 1 and trainer.global_step == iterative_steps(schedule, self.length)[0]:
+            scale_learning_rate(self.retrain_rate, trainer.optimizers, schedulers(trainer))
 
     def state_dict(self) -> dict:
         if self.pruner is None:

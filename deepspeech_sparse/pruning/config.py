@@ -136,7 +136,8 @@ class Iterative:
         start: share of all steps trained dense before the first round
         end: share of all steps at which the last round prunes
         rounds: times of pruning, evenly spread from start to end
-        retrain_rate: factor on the learning rate from the first round on
+        retrain_rate: factor on the learning rate from the first round on; in a training of your own its schedulers have
+            to be proportional to their first rate, as LambdaLR is and OneCycleLR is not
     """
 
     method: Literal["iterative"]

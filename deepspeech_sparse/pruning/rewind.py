@@ -9,6 +9,34 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    MultiplicativeLR,
+    MultiStepLR,
+    PolynomialLR,
+    StepLR,
+)
+
+from ..errors import InputError
+
+# Schedulers whose rates are proportional to the first, or to the last; others have rates of their own to come.
+SCALABLE = (
+    LambdaLR,
+    MultiplicativeLR,
+    StepLR,
+    MultiStepLR,
+    ConstantLR,
+    LinearLR,
+    ExponentialLR,
+    PolynomialLR,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+)
 
 
 class Rewind:
@@ -41,6 +69,16 @@ class Rewind:
             optimizer.load_state_dict(state)
         for scheduler, state in zip(schedulers, past["schedulers"]):
             scheduler.load_state_dict(state)
+
+
+def refuse_unscalable(schedulers: Sequence[Any]) -> None:
+    """InputError for schedulers that would soon forget what `scale_learning_rate` did."""
+    for scheduler in schedulers:
+        if not isinstance(scheduler, SCALABLE) or getattr(scheduler, "eta_min", 0):
+            raise InputError(
+                f"pruning: retrain_rate scales the learning rate, and {type(scheduler).__name__} would not keep to "
+                "that; take LambdaLR, a cosine with eta_min 0, or retrain_rate: 1"
+            )
 
 
 def scale_learning_rate(factor: float, optimizers: Sequence[Optimizer], schedulers: Sequence[Any]) -> None:
