@@ -1,6 +1,7 @@
 """A study of tiny trainings: finished, killed, resumed, failed, refused."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -213,6 +214,38 @@ def test_a_test_set_has_a_table_of_its_own(grid, tones, tmp_path, capsys):
     grid.write_text(grid.read_text().replace(str(test), str(tones["dev"])))
     assert main(run) == 1
     assert "test.json: was evaluated on backwards.jsonl, the study now says" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key, name", [("evaluate", "row.json"), ("test", "test.json")])
+def test_another_corpus_of_the_same_file_name_is_not_taken_for_it(key, name, grid, tones, tmp_path):
+    """Every corpus has a dev.jsonl."""
+    out = tmp_path / "out"
+    utterances = read_manifest(tones["dev"])
+    words = sum(len(utterance.text.split()) for utterance in utterances)
+    told = {"manifest": tones["dev"].name, "utterances": len(utterances), "words": words}
+    values = {**yaml.safe_load(grid.read_text()), "test": str(tones["dev"])}
+    grid.write_text(yaml.safe_dump(values))
+    rows = [replace(row, **told) for row in planned(load_study(grid, out))]
+    for row in rows:
+        (out / row.run).mkdir(parents=True)
+        write_row(out / row.run, row)
+        write_row(out / row.run, row, "test.json")
+    assert run_study(grid, out) == rows
+    write_results(out / "test.csv", rows)
+
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / tones["dev"].name
+    write_manifest(other, utterances[1:])
+    grid.write_text(yaml.safe_dump({**values, key: str(other)}))
+    fewer = f"utterances {len(utterances)} -> {len(utterances) - 1}"
+    with pytest.raises(InputError, match=rf"{name}: was evaluated on .* says {re.escape(str(other))} \({fewer}\)"):
+        run_study(grid, out)
+    table = {"evaluate": "results.csv", "test": "test.csv"}[key]
+    with pytest.raises(InputError, match=f"{table}: dense_seed-0 has utterances {len(utterances)}, in this study"):
+        run_study(grid, tmp_path / "new", earlier=out)
+    write_manifest(other, [*utterances[1:], replace(utterances[0], text="a b")])
+    with pytest.raises(InputError, match=rf"\(words {words} -> {words + 1}\)"):
+        run_study(grid, out)
 
 
 def test_what_ran_elsewhere_is_taken_and_not_trained(grid, tmp_path, capsys):

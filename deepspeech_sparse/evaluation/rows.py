@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from ..corpora.manifest import read_manifest
 from ..errors import InputError
 from ..export import ModelInfo
 from ..pruning.config import KINDS
@@ -102,6 +103,25 @@ def errors_of(evaluation: Evaluation) -> dict[str, Any]:
         **{kind: evaluation.total(kind) for kind in ("words", "substitutions", "deletions", "insertions")},
         "word_errors": tuple(utterance.word_errors for utterance in evaluation.utterances),
     }
+
+
+def corpus_of(manifest: Path) -> dict[str, Any]:
+    """Fields of a row that say what a model was evaluated on: a file of the same name may hold another corpus.
+
+    Raises:
+        InputError: no such manifest, or a broken one
+    """
+    utterances = read_manifest(manifest, audio_must_exist=False)
+    words = sum(len(utterance.text.split()) for utterance in utterances)
+    return {"manifest": Path(manifest).name, "utterances": len(utterances), "words": words}
+
+
+def differing(row: Result, corpus: dict[str, Any]) -> str | None:
+    """The first field of `corpus_of` that is another in a row; None if it was evaluated there.
+
+    Counts that a row does not have say nothing.
+    """
+    return next((name for name, value in corpus.items() if getattr(row, name) not in (value, None)), None)
 
 
 def pruned_kinds(told: dict[str, Any]) -> set[str]:

@@ -6,8 +6,10 @@ Their rows become rows of this folder, as if it had trained them. The run folder
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
+from ..evaluation.rows import corpus_of, differing
 from ..results import TABLE, TEST_TABLE, Result, read_results
 from ..training.config import save_config
 from .cell import CONFIG, TEST_ROW, read_row, write_row
@@ -31,12 +33,13 @@ def take_earlier(study: Study, out: Path, earlier: Path) -> int:
     known = rows_by_name(earlier / TABLE)
     tests = rows_by_name(earlier / TEST_TABLE) if study.test is not None else {}
     whole = set(known) & set(tests) if study.test is not None else set(known)
+    corpus, test_corpus = (corpus_of(path) if path is not None else {} for path in (study.manifest, study.test))
     taken = cells_to_take(study, out, whole)
     for cell in taken:
         folder = out / cell.name
-        refuse_other_row(known[cell.name], cell, study.manifest, earlier / TABLE)
+        refuse_other_row(known[cell.name], cell, corpus, earlier / TABLE)
         if study.test is not None:
-            refuse_other_row(tests[cell.name], cell, study.test, earlier / TEST_TABLE)
+            refuse_other_row(tests[cell.name], cell, test_corpus, earlier / TEST_TABLE)
         folder.mkdir(parents=True)
         save_config(cell.config, folder / CONFIG)
         if study.test is not None:
@@ -62,11 +65,11 @@ def rows_by_name(table: Path) -> dict[str, Result]:
     return {row.run: row for row in read_results(table) if row.done}
 
 
-def refuse_other_row(row: Result, cell: Cell, manifest: Path, table: Path) -> None:
-    """A row of the same name that was trained with other settings is not taken for this cell."""
-    for name, value in {**cell.told, "manifest": manifest.name}.items():
-        if getattr(row, name) != value:
-            raise InputError(
-                f"{table}: {row.run} has {name} {getattr(row, name)!r}, in this study it would have {value!r}; restore "
-                "it in the study, or remove the row"
-            )
+def refuse_other_row(row: Result, cell: Cell, corpus: dict[str, Any], table: Path) -> None:
+    """A row of the same name that was trained with other settings, or evaluated elsewhere, is not this cell's."""
+    name = next((name for name, value in cell.told.items() if getattr(row, name) != value), differing(row, corpus))
+    if name is not None:
+        raise InputError(
+            f"{table}: {row.run} has {name} {getattr(row, name)!r}, in this study it would have "
+            f"{(cell.told | corpus)[name]!r}; restore it in the study, or remove the row"
+        )

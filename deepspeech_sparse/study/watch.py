@@ -21,6 +21,7 @@ import yaml
 from rich.console import Console
 
 from ..errors import InputError
+from ..evaluation.rows import corpus_of, differing
 from ..results import TABLE, TEST_TABLE, Result, write_results
 from ..settings import read_yaml
 from ..training.config import changed_settings, save_config
@@ -54,8 +55,9 @@ def run_study(path: Path, out: Path, *, jobs: int = 1, earlier: Path | None = No
             raise InputError(f"{path}: {name}: {manifest} does not exist; prepare the corpus first")
     for cell in study.cells:
         refuse_other_training(cell, out)
-        refuse_other_manifest(out / cell.name / ROW, study.manifest)
-        refuse_other_manifest(out / cell.name / TEST_ROW, study.test)
+    for name, manifest in ((ROW, study.manifest), (TEST_ROW, study.test)):
+        if manifest is not None:
+            refuse_other_corpus([out / cell.name / name for cell in study.cells], manifest)
     console = Console()
     with alone_in(out):
         if earlier is not None:
@@ -115,14 +117,18 @@ def refuse_other_training(cell: Cell, out: Path) -> None:
             )
 
 
-def refuse_other_manifest(path: Path, manifest: Path | None) -> None:
+def refuse_other_corpus(rows: Sequence[Path], manifest: Path) -> None:
     """What was evaluated on another corpus is not taken for the one that the study names now."""
-    row = read_row(path.parent, path.name)
-    if manifest is not None and row is not None and row.done and row.manifest != manifest.name:
-        raise InputError(
-            f"{path}: was evaluated on {row.manifest}, the study now says {manifest}; restore that, or remove the "
-            "file, and the same command evaluates again without training"
-        )
+    corpus = corpus_of(manifest)
+    for path in rows:
+        row = read_row(path.parent, path.name)
+        name = differing(row, corpus) if row is not None and row.done else None
+        if name is not None:
+            raise InputError(
+                f"{path}: was evaluated on {row.manifest}, the study now says {manifest} ({name} {getattr(row, name)} "
+                f"-> {corpus[name]}); restore that, or remove the file, and the same command evaluates again without "
+                "training"
+            )
 
 
 class Watch:
