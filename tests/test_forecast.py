@@ -10,10 +10,13 @@ import torch
 from torch import nn
 
 from deepspeech_sparse.cli import main
+from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.export import info
 from deepspeech_sparse.forecast.journey import spent
 from deepspeech_sparse.forecast.recipe import forecast
 from deepspeech_sparse.forecast.wer_curve import Wanted, predicted_wer
+from deepspeech_sparse.model_file import save_model
+from deepspeech_sparse.models import any_model
 from deepspeech_sparse.pruning import Blocks, Cubic, Goal, Hard, Iterative, Lottery, Narang, Pruner, PruningConfig
 from deepspeech_sparse.pruning.forecast import RECOVERED, UPDATES, WANDER, Walk, thinned, updates_of, without
 from deepspeech_sparse.results import Result, write_results
@@ -97,6 +100,20 @@ def test_hyper_parameters_for_a_target(pruning, recipe, dense):
     goals = {kind: Goal(q=told.pruning[kind]["q"]) for kind in pruning.goals}
     again = forecast(replace(config, pruning=replace(pruning, **goals)), dense=dense)
     assert again.updates == told.updates
+
+
+def test_a_target_out_of_reach_is_refused_with_the_cause(recipe, dense, tmp_path):
+    config = replace(load_config(recipe), pruning=PruningConfig(Goal(sparsity=0.8), schedule=Narang(every=3)))
+    model = any_model(dense)
+    for name, parameter in model.network.named_parameters():
+        if "cell.weight" in name:
+            torch.nn.init.sparse_(parameter.data, 0.9)
+    save_model(tmp_path / "sparse.safetensors", model, model.config, {})
+    with pytest.raises(InputError, match=r"recurrent layers have more than 50.0% zeros already; raise the target"):
+        forecast(replace(config, init_from=tmp_path / "sparse.safetensors"), target_sparsity=0.5)
+    steep = replace(config.pruning, schedule=Narang(every=2, start_epoch=0.2, phi_ratio=20))
+    with pytest.raises(InputError, match=r"no threshold .* ends at 90.0% zeros. The last that was refused: .*phi ="):
+        forecast(replace(config, pruning=steep), dense=dense, target_sparsity=0.9)
 
 
 @pytest.mark.parametrize("schedule", [Cubic("cubic", every=3), Iterative("iterative"), Lottery("lottery", 0.5)])
