@@ -95,6 +95,9 @@ def load_study(path: Path, out: Path) -> Study:
         raise InputError(
             f"{path}: a study has base, evaluate and grids, maybe test, and nothing else; see recipes/an4/study.yaml"
         )
+    for key in ("base", "evaluate", "test"):
+        if not isinstance(values.get(key), (str, type(None))):
+            raise InputError(f"{path}: {key} is {values[key]!r}; give the path of one file")
     base = read_yaml(values["base"])
     cells: dict[str, Cell] = {}
     for number, plain in enumerate(values["grids"]):
@@ -128,6 +131,9 @@ def grid_of(values: Any, place: str) -> Grid:
     if not fits or not re.match(r"\w", values.get("name", "")):
         raise InputError(f"{place}: a grid has a name, and maybe `set` and `vary`, two mappings; got {values!r}")
     grid = Grid(**values)
+    for key in (*grid.set, *grid.vary):
+        if not isinstance(key, str):
+            raise InputError(f"{place}: {key!r} is not the dotted name of a setting, as pruning.recurrent.sparsity is")
     for key, choices in grid.vary.items():
         if not isinstance(choices, list) or not choices:
             raise InputError(f"{place}: vary.{key} is {choices!r}; give a list of values")
@@ -150,8 +156,8 @@ def cell_of(name: str, values: dict, grid: Grid, changes: dict[str, Any], out: P
     pruning = values.get("pruning")
     for goal in pruning.values() if isinstance(pruning, dict) else ():
         dense = goal.get("dense") if isinstance(goal, dict) else None
-        if dense and not Path(dense).exists():
-            needs, goal["dense"] = str(dense), str(out / str(dense))
+        if isinstance(dense, str) and dense and not Path(dense).exists():  # of other types `config_of` tells
+            needs, goal["dense"] = dense, str(out / dense)
     try:
         config = config_of(values, name)
     except InputError as error:
