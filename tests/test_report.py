@@ -27,7 +27,7 @@ from deepspeech_sparse.report.sensitivity import stars_of
 from deepspeech_sparse.report.sensitivity_plot import MOST
 from deepspeech_sparse.report.sensitivity_words import outside, star_paragraphs
 from deepspeech_sparse.report.ticks import log_ticks
-from deepspeech_sparse.report.words import seeds
+from deepspeech_sparse.report.words import against_dense, seeds
 from deepspeech_sparse.results import Result, read_results, write_results
 from deepspeech_sparse.significance import matched_pair_p_value, readable_p_value, sign_flip_p_value
 from deepspeech_sparse.study.plan import load_study
@@ -373,11 +373,23 @@ def test_without_a_test_set_nothing_speaks_of_one(page, folder):
 def test_what_is_not_yet_run_is_said_and_listed(rows, tmp_path):
     fields = {"method": "narang", "pattern": "single", "cell": "gru", "hidden": 392, "target_sparsity": 0.9, "seed": 1}
     waiting = Result("big", "waiting", settings={"pruning.schedule.at": "0.5"}, **fields)
-    page = page_of([*rows[:3], waiting], tmp_path)
+    page = page_of([*rows[:3], waiting], tmp_path / "one")
     assert page.tables["Not yet run"][1] == ["big", "gru 392", "narang", "90", "single", "at 0.5", "1"]
     assert "Of 4 trainings of this study 1 are not yet run" in page.words
     assert "Failed runs" not in page.tables and "missing from all figures" not in page.words
+    failed = replace(waiting, run="small", status="failed")
+    assert "Of 5 trainings of this study 1 are not yet run" in page_of([*rows[:3], waiting, failed], tmp_path).words
     assert "Not yet run" not in page_of(rows[:3], tmp_path).tables
+
+
+def test_the_sparsest_is_told_by_more_than_rounding():
+    best = made_up("cubic", "single", 224, 0.9, wer=0.05, pruned_sparsity=0.8999999)
+    dense, even = made_up("dense", "", 224, 0.0), made_up("hard", "single", 224, 0.9, pruned_sparsity=0.9)
+    assert len(against_dense(points_of([dense]), points_of([best, even]))) == 1, "as sparse as the best"
+    large, small = (made_up("narang", "single", hidden, 0.95, wer=0.3) for hidden in (224, 128))
+    large = replace(large, pruned_sparsity=0.9500001)
+    _, said = against_dense(points_of([dense]), points_of([best, even, large, small]))
+    assert said.startswith(f"The sparsest, {small.run} (95.0 % of the prunable weights zero")
 
 
 def test_failed_runs_are_named_with_their_reason(page):

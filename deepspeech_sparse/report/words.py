@@ -12,6 +12,7 @@ from .points import Point, baseline_of, matched_by_nonzeros, same_utterances
 from .tables import reason_of_failure
 
 LEVEL = 0.05
+ALIKE = 0.001  # shares of zeros that differ by less were meant to be the same
 MOST = 2  # pairs at equal non-zeros put into words
 MISSING = "The decisive comparison is missing: large and sparse against small and dense at equal non-zeros. "
 
@@ -23,7 +24,7 @@ def findings(
     dense = [point for point in points if point.dense]
     sparse = [point for point in points if not point.dense]
     paragraphs = [*against_dense(dense, sparse), tested, decisive(points)]
-    paragraphs += [test_set(points), seeds(points), failures(failed), not_yet(points, waiting)]
+    paragraphs += [test_set(points), seeds(points), failures(failed), not_yet(points, failed, waiting)]
     return [text for text in paragraphs if text]
 
 
@@ -41,13 +42,25 @@ def against_dense(dense: Sequence[Point], sparse: Sequence[Point]) -> list[str]:
     text += f"; the dense baseline, {base.name}, in {percent(base.wer)}: {held_in_words(held)}"
     if len(sparse) > 1:
         text += " It was chosen by its errors on these very utterances, which flatters it."
-    sparsest = max(sparse, key=lambda point: point.mean("pruned_sparsity") or 0)
-    if sparsest is best or not sparsest.mean("pruned_sparsity"):
+    sparsest = sparsest_of(sparse)
+    if zeros_of(sparsest) < zeros_of(best) + ALIKE:
         return [text]
     own = baseline_of(sparsest, dense)
     held = held_in_words(contrast(own, sparsest))
     against = "" if own is base else f", {own.name} in {percent(own.wer)}"
     return [text, f"The sparsest, {described(sparsest)}, errs in {percent(sparsest.wer)}{against}: {held}"]
+
+
+def sparsest_of(sparse: Sequence[Point]) -> Point:
+    """The point with the largest share of zeros; of several about alike, that with the fewest non-zeros."""
+    most = max(map(zeros_of, sparse))
+    alike = [point for point in sparse if zeros_of(point) > most - ALIKE]
+    return min(alike, key=lambda point: point.mean("nonzeros") or math.inf)
+
+
+def zeros_of(point: Point) -> float:
+    """Share of zeros among its prunable weights, 0 where the table does not say."""
+    return point.mean("pruned_sparsity") or 0.0
 
 
 def held_in_words(held: Contrast) -> str:
@@ -162,13 +175,13 @@ def failures(failed: Sequence[Result]) -> str:
     return f"{many} missing from all figures. {reasons}."
 
 
-def not_yet(points: Sequence[Point], waiting: Sequence[Result]) -> str:
+def not_yet(points: Sequence[Point], failed: Sequence[Result], waiting: Sequence[Result]) -> str:
     """How much of a study is still to come."""
     if not waiting:
         return ""
-    done = sum(len(point.results) for point in points)
+    planned = sum(len(point.results) for point in points) + len(failed) + len(waiting)
     return (
-        f"Of {done + len(waiting)} trainings of this study {len(waiting)} are not yet run. Whatever is said here is "
+        f"Of {planned} trainings of this study {len(waiting)} are not yet run. Whatever is said here is "
         "said of the others; a table at the end names them."
     )
 
