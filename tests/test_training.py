@@ -29,7 +29,7 @@ from deepspeech_sparse.training.batches import DataConfig
 from deepspeech_sparse.training.callbacks import AtomicCheckpointIO, TrainingStopped, load_checkpoint
 from deepspeech_sparse.training.config import RunConfig, save_config
 from deepspeech_sparse.training.module import OptimizerConfig, ctc_loss
-from deepspeech_sparse.training.runs import load_run, train
+from deepspeech_sparse.training.runs import train
 
 HOLD = """
 import sys
@@ -224,7 +224,7 @@ def test_the_best_checkpoint_of_a_pruned_run_is_fully_pruned(unbroken):
     """A lower error rate from before the end of pruning belongs to a denser network and does not count."""
     step = load_checkpoint(unbroken / "checkpoints" / "best.ckpt")["global_step"]
     assert step >= 18  # the last multiple of `every` before 80 % of 24 steps
-    matrices = [w for n, w in load_run(unbroken).named_parameters() if "cell.weight" in n]
+    matrices = [w for n, w in any_model(unbroken).network.named_parameters() if "cell.weight" in n]
     assert sparsity(matrices) == pytest.approx(0.8, abs=0.01)
 
 
@@ -235,8 +235,8 @@ def test_every_round_of_a_lottery_runs_through_the_whole_learning_rate_schedule(
     states = load_checkpoint(run / "checkpoints" / "last.ckpt")
     assert states["lr_schedulers"][0]["last_epoch"] == 8 and states["global_step"] == 24
     assert states["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(1e-5)
-    module = load_run(run)
-    assert sparsity([w for n, w in module.named_parameters() if "cell.weight" in n]) == pytest.approx(0.8, abs=0.01)
+    network = any_model(run).network
+    assert sparsity([w for n, w in network.named_parameters() if "cell.weight" in n]) == pytest.approx(0.8, abs=0.01)
 
 
 def test_metrics_show_loss_falling_and_sparsity_rising(unbroken):
@@ -286,7 +286,7 @@ def test_impossible_optimizers_are_refused(settings):
 def test_global_normalisation_is_measured_on_training_audio_and_stored(tiny, tones, tmp_path):
     features = dataclasses.replace(tiny.features, normalise="global")
     config = dataclasses.replace(tiny, epochs=1, pruning=None, features=features)
-    front_end = load_run(train(config, tmp_path)).front_end
+    front_end = any_model(train(config, tmp_path)).front_end
     recordings = [torch.from_numpy(load_audio(utterance.audio)) for utterance in read_manifest(tones["train"])]
     logarithms = [front_end.log_features(samples[None], torch.tensor([len(samples)]))[0][0] for samples in recordings]
     torch.testing.assert_close(front_end.mean, torch.cat(logarithms).mean(0))
@@ -371,8 +371,8 @@ def test_thresholds_follow_from_a_trained_dense_run(tiny, tmp_path, unbroken):
     """q = 90th percentile of |w| of a trained network; the threshold ends near it."""
     pruning = PruningConfig(Goal(dense=unbroken, percentile=0.9), schedule=Narang(every=2, ramp=0.3, end=0.8))
     run = train(dataclasses.replace(tiny, pruning=pruning), tmp_path)
-    module = load_run(unbroken)
-    q = size_quantile([w.detach().abs() for n, w in module.named_parameters() if "cell.weight" in n], 0.9)
+    network = any_model(unbroken).network
+    q = size_quantile([w.detach().abs() for n, w in network.named_parameters() if "cell.weight" in n], 0.9)
     states = load_checkpoint(run / "checkpoints" / "last.ckpt")["callbacks"]
     reached = next(state for name, state in states.items() if "GradualPruning" in name)["thresholds"]["recurrent"]
     assert 0.7 * q < reached < 1.1 * q

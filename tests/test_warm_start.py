@@ -17,7 +17,7 @@ from deepspeech_sparse.training.batches import DataConfig
 from deepspeech_sparse.training.callbacks import load_checkpoint
 from deepspeech_sparse.training.config import RunConfig, save_config
 from deepspeech_sparse.training.module import OptimizerConfig
-from deepspeech_sparse.training.runs import fresh, load_run, train
+from deepspeech_sparse.training.runs import fresh, train
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,10 @@ def last(run: Path) -> dict[str, torch.Tensor]:
     return load_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
 
 
+def best(run: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(run / "checkpoints" / "best.ckpt")["state_dict"]
+
+
 def matrices(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in state.items() if name.startswith("network.") and tensor.dim() > 1}
 
@@ -56,7 +60,7 @@ def test_it_starts_with_weights_and_statistics_of_the_model(kind, sparse, traine
         export(trained, out=source)
     network = replace(sparse.network, dropout=0.5)  # no weight depends on it
     _, module = fresh(replace(sparse, network=network, seed=7, init_from=source))
-    expected = load_run(trained).state_dict()
+    expected = best(trained)
     assert module.network.dropout.p == 0.5 and "front_end.mean" in expected
     assert all(torch.equal(tensor, expected[name]) for name, tensor in module.state_dict().items())
     _, other = fresh(replace(sparse, seed=7))
@@ -67,7 +71,7 @@ def test_it_starts_with_weights_and_statistics_of_the_model(kind, sparse, traine
 def test_zeros_of_a_sparse_model_stay_and_all_other_weights_learn(optimizer, sparse, trained, tmp_path):
     rates = OptimizerConfig(optimizer, learning_rate=0.005, weight_decay=0.1)
     train(replace(sparse, pruning=None, init_from=trained, optimizer=rates), tmp_path)
-    before, after = (matrices(state) for state in (load_run(trained).state_dict(), last(tmp_path)))
+    before, after = (matrices(state) for state in (best(trained), last(tmp_path)))
     zeros = 0
     for name, weights in before.items():
         assert torch.equal(after[name] == 0, weights == 0), name

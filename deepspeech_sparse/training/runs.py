@@ -17,8 +17,9 @@ from ..augment import Augment
 from ..corpora.check import frames_needed
 from ..corpora.manifest import Utterance
 from ..errors import InputError
+from ..files import is_run
 from ..gradients.callback import METRICS, SparseGradients
-from ..model_file import Model, load_model
+from ..model_file import Model, load_model, portable
 from ..pruning import GradualPruning, PruningConfig
 from ..settings import config_to_dict
 from ..text import Alphabet
@@ -230,11 +231,7 @@ def refuse_other_config(checkpoint: Path, before: dict, config: RunConfig) -> No
 
 def trained_model(source: Path) -> Model:
     """What a training may start from or measure its thresholds on: a run folder, a checkpoint or a model file."""
-    if not source.is_dir() and source.suffix != ".ckpt":
-        return load_model(source)
-    path = run_checkpoint(source)
-    module, config = trained_module(load_checkpoint(path), path)
-    return Model(module.front_end, module.network, config.model, {})
+    return run_model(source) if is_run(source) else load_model(source)
 
 
 def refuse_other_corpus(checkpoint: Path, before: dict, data: SpeechData) -> None:
@@ -265,14 +262,25 @@ def run_checkpoint(source: Path) -> Path:
     )
 
 
-def load_run(source: str | Path) -> SpeechRecognition:
-    """A trained module, in eval mode, from a run folder (its best checkpoint) or a checkpoint.
+def run_model(source: str | Path) -> Model:
+    """The model in a run folder (its best checkpoint) or a checkpoint, with where it stands as provenance.
 
     Raises:
         InputError: missing, unreadable or of another format
     """
     path = run_checkpoint(Path(source))
-    return trained_module(load_checkpoint(path), path)[0]
+    checkpoint = load_checkpoint(path)
+    module, config = trained_module(checkpoint, path)
+    best_wer = checkpoint.get("callbacks", {}).get("Checkpoints", {}).get("best_wer", math.inf)
+    provenance = {
+        **checkpoint.get("versions", {}),  # those of the training; checkpoints did not always tell
+        "epoch": checkpoint["epoch"] + 1,
+        "step": checkpoint["global_step"],
+        "best_dev_wer": best_wer if math.isfinite(best_wer) else None,
+        "seed": config.seed,
+        "training": portable(config),
+    }
+    return Model(module.front_end, module.network, config.model, provenance)
 
 
 def trained_module(checkpoint: dict, path: Path) -> tuple[SpeechRecognition, RunConfig]:

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from ..corpora.manifest import Utterance
 from ..evaluation.wer import in_batches, read_utterance
-from ..files import write_whole
-from ..models import is_run
+from ..files import is_run, write_whole
 from ..recognition.recognizer import Recognizer
 
 BATCH_SECONDS = 120.0
