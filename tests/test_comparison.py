@@ -19,6 +19,7 @@ from deepspeech_sparse.evaluation.rows import plain_settings, result_of
 from deepspeech_sparse.evaluation.wer import evaluate
 from deepspeech_sparse.export import info
 from deepspeech_sparse.model_file import save_model
+from deepspeech_sparse.pruning import Goal, Hard, Pruner, PruningConfig
 from deepspeech_sparse.significance import readable_p_value, sign_flip_p_value
 
 RATE = 16_000
@@ -192,7 +193,27 @@ def test_the_share_of_zeros_is_of_what_pruning_was_let_at(comparison):
     assert matrices
     expected = 1 - sum(part.nonzeros for part in matrices) / sum(part.weights for part in matrices)
     assert zeros(training) == pytest.approx(expected)
-    assert zeros({"pruning": {"recurrent": {"sparsity": 0.9}, "include": "of a stranger", "exclude": [3]}}) > 0
+    usual = zeros({"pruning": {"recurrent": {"sparsity": 0.9}}})
+    for strange in ({"include": "of a stranger", "exclude": [3]}, {"exclude": ["matches nothing"]}):
+        assert zeros({"pruning": {"recurrent": {"sparsity": 0.9}, **strange}}) == usual > 0
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"exclude": []}, {"include": ("*conv*", "*cell*", "*fully*")}, {"exclude": ("*weight_ih*",)}]
+)
+def test_a_row_counts_the_zeros_that_the_pruner_counts(more, manifest, tmp_path):
+    """The head, too, where pruning was let at it."""
+    goal = Goal(sparsity=0.5)
+    pruning = PruningConfig(goal, goal, goal, schedule=Hard("hard"), **more)
+    config = replace(tiny_config(fully_connected=6), pruning=pruning)
+    module = tiny_module(config)
+    for number, parameter in enumerate(module.parameters()):
+        if parameter.dim() > 1:  # zeros of another share in each
+            torch.nn.init.sparse_(parameter.data.flatten(1), number / 50)
+    pruner = Pruner.of(module, pruning, total_steps=10, steps_per_epoch=5)
+    run = run_of(module, config, tmp_path)
+    row = result_of("a", info(run), evaluate(run, manifest))
+    assert row.pruned_sparsity == pytest.approx(pruner.sparsity()) and 0 < row.pruned_sparsity < 1
 
 
 def test_rows_of_runs_say_what_the_training_was_told(manifest, tmp_path):

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import csv
 from dataclasses import asdict
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from ..corpora.manifest import read_manifest
 from ..errors import InputError
 from ..export import ModelInfo
+from ..model_config import ModelConfig
+from ..model_file import empty_network
+from ..pruning import prunable_weights
 from ..pruning.config import KINDS
 from ..results import Result
+from ..settings import config_from_dict
 from .wer import Evaluation
 
+USUAL_KINDS = {"recurrent", "linear"}  # of weights that are pruned
 ZEROS_BY_CHANCE = 0.01  # share of zeros that makes no model a pruned one
 
 
@@ -36,7 +42,8 @@ def result_of(
         measured: further fields of `Result`, e.g. train_seconds
     """
     told = training_settings(info)
-    prunable = [part for part in info.parts if part.kind in pruned_kinds(told) and is_chosen(part.name, told)]
+    names = pruned_weights(info, told)
+    prunable = [part for part in info.parts if part.name in names]
     weights, nonzeros = (sum(getattr(part, field) for part in prunable) for field in ("weights", "nonzeros"))
     said = told_of(told)
     if said["method"] == "dense" and not trained_dense(told) and nonzeros < (1 - ZEROS_BY_CHANCE) * weights:
@@ -124,22 +131,22 @@ def differing(row: Result, corpus: dict[str, Any]) -> str | None:
     return next((name for name, value in corpus.items() if getattr(row, name) not in (value, None)), None)
 
 
-def pruned_kinds(told: dict[str, Any]) -> set[str]:
-    """The types of layers that pruning was asked to touch; of a dense model those it usually does."""
+def pruned_weights(info: ModelInfo, told: dict[str, Any]) -> set[str]:
+    """Names of the weights that pruning was let at; of a dense model those that it usually is."""
     kinds = {kind for kind in KINDS if any(key.startswith(f"pruning.{kind}.") for key in told)}
-    return kinds or {"recurrent", "linear"}
+    patterns = {name: told[key] for name in ("include", "exclude") if is_texts(told.get(key := f"pruning.{name}"))}
+    network = empty_network(config_from_dict(info.config, info.name, ModelConfig))
+    module = nn.ModuleDict({"network": network})  # patterns are of the names in a training
+    try:
+        weights = prunable_weights(module, **patterns)
+    except InputError:  # of a stranger: such a training was never begun
+        weights = prunable_weights(module)
+    return {weight.name.removeprefix("network.") for weight in weights if weight.kind in (kinds or USUAL_KINDS)}
 
 
-def is_chosen(name: str, told: dict[str, Any]) -> bool:
-    """Whether pruning was let at a weight of a network by its patterns, see `prunable_weights`."""
-
-    def matched(key: str) -> list[bool]:
-        patterns = told.get(key)
-        patterns = patterns if isinstance(patterns, list) else []
-        return [fnmatchcase(f"network.{name}", pattern) for pattern in patterns if isinstance(pattern, str)]
-
-    included = matched("pruning.include")
-    return (not included or any(included)) and not any(matched("pruning.exclude"))
+def is_texts(value: Any) -> bool:
+    """Whether it is a list of strings."""
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def training_settings(info: ModelInfo) -> dict[str, Any]:
