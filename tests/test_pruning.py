@@ -106,6 +106,19 @@ def test_matrices_of_recurrent_layers_are_prunable_and_biases_norms_and_head_are
     assert {len(weight.gates) for weight in found if weight.kind == "recurrent"} == {gates}
 
 
+@pytest.mark.parametrize("cell, layer", [(nn.GRUCell, nn.GRU), (nn.LSTMCell, nn.LSTM), (nn.RNNCell, nn.RNN)])
+def test_a_cell_of_torch_has_the_gates_of_its_layer(cell, layer):
+    """And is pruned in balance like it."""
+    both = [prunable_weights(kind(8, 8, bias=False)) for kind in (cell, layer)]
+    assert [weight.gates for weight in both[0]] == [weight.gates for weight in both[1]]
+    module, schedule = cell(8, 8), Hard("hard", at=0.01)
+    pruner = pruner_of(module, PruningConfig(TARGET, schedule=schedule, pattern=Balanced("balanced")))
+    assert pruner.step(1)
+    for matrix, weight in zip((module.weight_ih, module.weight_hh), both[0]):
+        shares = {sparsity([gate]) for gate in matrix.chunk(len(weight.gates))}
+        assert len(shares) == 1 and shares.pop() > 0.8
+
+
 def test_convolutions_and_attention_of_torchaudios_encoders_are_prunable():
     conformer = torchaudio.models.Conformer(8, 2, 16, 1, 3)
     letters = torchaudio.models.Wav2Letter(num_classes=5, input_type="mfcc", num_features=8)

@@ -14,6 +14,7 @@ from torch import nn
 from ..errors import InputError
 from ..files import write_epoch
 from .config import GradientsConfig
+from .direction import GATES
 from .native_direction import usable
 from .probe import correlations
 from .rounded import RoundedGradients
@@ -22,7 +23,7 @@ from .thresholds import Threshold
 
 log = logging.getLogger(__name__)
 
-GATE_NAMES = {4: ("input", "forget", "cell", "output"), 3: ("reset", "update", "new"), 1: ("state",)}  # by their number
+GATE_NAMES = {len(names): names for names in GATES.values()}  # by their number
 METRICS = ("gradient_sparsity", "redundant_macs", "gradient_correlation")  # of all layers, as logged
 COLUMNS = ("epoch", "step", "layer", "gate", "threshold", "dropped", "sparsity", "redundant", "correlation")
 

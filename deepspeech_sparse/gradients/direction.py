@@ -13,7 +13,13 @@ from torch import Tensor
 
 from .rounding import Rounding
 
-GATES = {"rnn": 1, "relu_rnn": 1, "clipped_rnn": 1, "gru": 3, "lstm": 4}
+GATES = {
+    "rnn": ("state",),
+    "relu_rnn": ("state",),
+    "clipped_rnn": ("state",),
+    "gru": ("reset", "update", "new"),
+    "lstm": ("input", "forget", "cell", "output"),
+}
 CLIP = 20.0  # of the clipped ReLU
 
 

@@ -38,7 +38,7 @@ class Seen:
 
     def note(self, cell: str, lengths: Tensor, back: GateGradients, every: int, features: int) -> None:
         """Take notes of a backward pass over x with so many features, sampled at every so manieth time."""
-        gates = GATES[cell]
+        gates = len(GATES[cell])
         rows = back.recurrent.shape[2]
         self.frames = int(lengths.sum())
         each = self.frames * (rows // gates)  # gradients of one gate

@@ -13,7 +13,10 @@ from ..errors import InputError
 
 HEAD = ("*head.weight",)  # the CTC head stays dense: it is small, and every output depends on each of its rows
 
-GATES = {nn.GRU: ("reset", "update", "new"), nn.LSTM: ("input", "forget", "cell", "output")}
+GATES = {
+    (nn.GRU, nn.GRUCell): ("reset", "update", "new"),
+    (nn.LSTM, nn.LSTMCell): ("input", "forget", "cell", "output"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +68,7 @@ def prunable_weights(module: nn.Module, *, include: Sequence[str] = (), exclude:
 
 def gates_of(layer: nn.Module) -> tuple[str, ...]:
     """Names of a recurrent layer's gates, one below the other in its matrices; one without a name if it has none."""
-    return next((gates for kind, gates in GATES.items() if isinstance(layer, kind)), ("",))
+    return next((gates for kinds, gates in GATES.items() if isinstance(layer, kinds)), ("",))
 
 
 def kind_of(layer: nn.Module, *, explicit: bool, matrix: bool) -> str | None:
