@@ -25,6 +25,7 @@ import soxr
 
 from .errors import InputError
 from .files import refuse_unwritable
+from .lengths import Partial, new_head
 from .text import counted
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ Source = str | Path | bytes | BinaryIO
 BLOCK = 1 << 17  # samples of all channels together that are decoded at once
 LOWEST_RATE, HIGHEST_RATE = 1000, 1_000_000  # Hz
 MOST_CHANNELS = 64
+LENGTH_UNSURE = ("MP3", "OGG")  # formats of which libsndfile may see only a part
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ class Sound:
     sample_rate: int  # Hz
     channels: int
     blocks: Iterator[np.ndarray]  # (N_i, channels) float32, none empty
+    frames: int | None = None  # samples of each channel in the whole file, None where only reading it tells
+    format: str = "decoded by ffmpeg"  # or e.g. "WAV PCM_16"
 
 
 def mono(sound: Sound, name: str, offset: float = 0.0) -> Iterator[np.ndarray]:
@@ -192,22 +196,71 @@ def openable(source: Source, name: str) -> Iterator[str | bytes | BinaryIO]:
 @contextmanager
 def decoded(place: str | bytes | BinaryIO, name: str, offset: float, duration: float | None) -> Iterator[Sound]:
     """What libsndfile reads, or else ffmpeg."""
-    try:
-        file = soundfile.SoundFile(place)
-    except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:  # TypeError: .raw wants a rate
-        with decoded_by_ffmpeg(place, name, offset, duration, str(error)) as sound:
-            yield sound
-        return
-    with file:
-        refuse_absurd(file.samplerate, file.channels, name)
-        start = round(offset * file.samplerate)
+    with ExitStack() as stack:
         try:
-            if start and (start >= file.frames or file.seek(start) != start):
-                raise InputError(f"{name}: ends before offset {offset} s; remove it or record it again")
-        except (soundfile.LibsndfileError, OverflowError) as error:
-            raise InputError(f"{name}: offset {offset} s cannot be reached ({error}); it may be cut off") from error
+            file = whole(place, name, stack)
+        except (soundfile.LibsndfileError, TypeError, ValueError, OSError, Partial) as error:  # .raw wants a rate
+            yield stack.enter_context(decoded_by_ffmpeg(place, name, offset, duration, str(error)))
+            return
+        refuse_absurd(file.samplerate, file.channels, name)
+        skip_to(file, offset, name)
         frames = None if duration is None else round(duration * file.samplerate)
-        yield Sound(file.samplerate, file.channels, blocks_of(file, frames, name))
+        blocks = blocks_of(file, frames, name)
+        yield Sound(file.samplerate, file.channels, blocks, file.frames, f"{file.format} {file.subtype}")
+
+
+def whole(place: str | bytes | BinaryIO, name: str, stack: ExitStack) -> soundfile.SoundFile:
+    """A file opened by libsndfile; where that would take it for shorter than it is, a copy that tells its length.
+
+    Raises:
+        Partial: libsndfile reads only a part of it
+        soundfile.LibsndfileError, TypeError, ValueError, OSError: or none
+    """
+    file = stack.enter_context(soundfile.SoundFile(place))
+    if file.format not in LENGTH_UNSURE and file.frames:
+        return file
+    with stream_of(place) as stream:
+        amended = new_head(stream, file.format, file.frames, file.samplerate)
+        if amended is None:
+            return file
+        if not file.frames:
+            log.warning("%s: its header tells no length, as when a recorder is stopped hard; read to its end", name)
+        copy = stack.enter_context(with_head(stream, *amended))
+    return stack.enter_context(soundfile.SoundFile(copy))
+
+
+@contextmanager
+def stream_of(place: str | bytes | BinaryIO) -> Iterator[BinaryIO]:
+    """A file to look into; a stream stays where it was, for libsndfile reads on from there."""
+    if isinstance(place, (str, bytes)):
+        with open(place, "rb") as file:
+            yield file
+    else:
+        position = place.tell()
+        yield place
+        place.seek(position)
+
+
+@contextmanager
+def with_head(stream: BinaryIO, head: bytes, skip: int) -> Iterator[BinaryIO]:
+    """A copy on disk in which `head` stands in place of the first `skip` bytes."""
+    with tempfile.TemporaryFile() as copy:
+        copy.write(head)
+        stream.seek(skip)
+        shutil.copyfileobj(stream, copy)
+        copy.seek(0)
+        yield copy
+
+
+def skip_to(file: soundfile.SoundFile, offset: float, name: str) -> None:
+    """Leave out `offset` seconds."""
+    start = round(offset * file.samplerate)
+    try:
+        reached = file.seek(start) if 0 < start < file.frames else 0
+    except (soundfile.LibsndfileError, OverflowError) as error:
+        raise InputError(f"{name}: offset {offset} s cannot be reached ({error}); it may be cut off") from error
+    if reached < start:
+        raise InputError(f"{name}: ends before offset {offset} s; remove it or record it again")
 
 
 def refuse_absurd(sample_rate: int, channels: int, name: str) -> None:
@@ -339,18 +392,14 @@ def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 
 
 def probe_audio(path: str | Path) -> AudioInfo:
-    """Rate, channels, duration and format of a file, from its header where libsndfile reads it.
+    """Rate, channels, duration and format of a file, from its header where that tells.
 
     Raises:
         InputError: as `load_audio`
     """
-    with openable(path, str(path)) as place:
-        try:
-            info = soundfile.info(place)
-        except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
-            with decoded_by_ffmpeg(place, str(path), 0.0, None, str(error)) as sound:
-                frames = sum(map(len, sound.blocks))
-                return AudioInfo(sound.sample_rate, sound.channels, frames / sound.sample_rate, "decoded by ffmpeg")
-    if not info.frames:
-        raise InputError(f"{path}: holds no samples (0 seconds); remove it or record it again")
-    return AudioInfo(info.samplerate, info.channels, info.frames / info.samplerate, f"{info.format} {info.subtype}")
+    name = str(path)
+    with openable(path, name) as place, decoded(place, name, 0.0, None) as sound:
+        frames = sum(map(len, sound.blocks)) if sound.frames is None else sound.frames
+        if not frames:
+            raise InputError(f"{name}: holds no samples (0 seconds); remove it or record it again")
+        return AudioInfo(sound.sample_rate, sound.channels, frames / sound.sample_rate, sound.format)

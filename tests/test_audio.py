@@ -13,6 +13,7 @@ import soxr
 
 from deepspeech_sparse.audio import check_samples, load_audio, probe_audio, read_blocks, resample
 from deepspeech_sparse.errors import InputError
+from deepspeech_sparse.mp3 import parse, survey
 
 
 def sine(rate: int, seconds: float = 1.0, frequency: float = 440.0, amplitude: float = 0.5) -> np.ndarray:
@@ -267,3 +268,97 @@ def test_absurd_headers_are_refused(tmp_path, place, value, words):
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"absurd.wav: .*({words})"):
         list(read_blocks(path))
+
+
+def mp3(samples: np.ndarray, mode: str = "VARIABLE") -> bytes:
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, 16_000, format="MP3", bitrate_mode=mode)
+    return stream.getvalue()
+
+
+def without_count(content: bytes) -> bytes:
+    """An MP3 without its first frame, which tells how many follow."""
+    return content[parse(content[:4]).size :]
+
+
+LOUD_THEN_QUIET = np.concatenate([noise(5, 0.3), noise(5, 0.001)])
+TAG = b"ID3\x04\x00\x00\x00\x00\x08\x00" + bytes(1024)
+
+
+def test_an_mp3_of_variable_bitrate_is_read_whole_without_a_count_of_its_frames(tmp_path):
+    whole, path = mp3(LOUD_THEN_QUIET), tmp_path / "bare.mp3"
+    path.write_bytes(TAG + without_count(whole))
+    assert soundfile.info(path).duration < 6, "libsndfile guesses from the first bitrate, or this tests nothing"
+    expected = load_audio(whole)
+    for source in (path, path.read_bytes(), io.BytesIO(path.read_bytes())):
+        np.testing.assert_allclose(load_audio(source)[576:160_000], expected[: 160_000 - 576], atol=1e-6)
+    assert probe_audio(path).duration == pytest.approx(len(load_audio(path)) / 16_000)
+    part = load_audio(path, offset=8, duration=1)
+    np.testing.assert_allclose(part, load_audio(path)[128_000:144_000], atol=1e-6)
+
+
+@pytest.mark.parametrize("between", [b"", TAG, b"TAG" + bytes(125)])
+def test_mp3s_joined_end_to_end_are_read_to_the_last(tmp_path, between):
+    path = tmp_path / "joined.mp3"
+    path.write_bytes(mp3(noise(2, 0.3)) + between + mp3(noise(3, 0.001)))
+    samples = load_audio(path)
+    assert len(samples) / 16_000 == pytest.approx(5, abs=0.2) == probe_audio(path).duration
+    assert samples[:30_000].std() > 0.05 and 0 < samples[36_000:70_000].std() < 0.01
+
+
+@pytest.mark.parametrize("mode", ["CONSTANT", "AVERAGE", "VARIABLE"])
+def test_an_mp3_that_tells_its_length_is_not_walked(mode):
+    class Stream(io.BytesIO):
+        reads = 0
+
+        def read(self, size: int = -1) -> bytes:
+            self.reads += 1
+            return super().read(size)
+
+    stream = Stream(mp3(LOUD_THEN_QUIET, mode))
+    assert survey(stream).samples == pytest.approx(160_000, abs=2000) and stream.reads < 5
+
+
+def test_joined_mp3s_of_unlike_rates_are_left_to_ffmpeg(tmp_path, monkeypatch):
+    stream = io.BytesIO()
+    soundfile.write(stream, noise(2, 0.1), 44_100, format="MP3")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match="unlike rates .* install ffmpeg"):
+        load_audio(mp3(noise(2, 0.1)) + stream.getvalue())
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_joined_ogg_streams_are_left_to_ffmpeg(tmp_path, subtype, monkeypatch):
+    path = tmp_path / "joined.ogg"
+    soundfile.write(path, noise(3, 0.1), 16_000, subtype=subtype)
+    assert probe_audio(path).duration == pytest.approx(3)
+    path.write_bytes(2 * path.read_bytes())
+    monkeypatch.setenv("PATH", "")
+    for read in (load_audio, probe_audio):
+        with pytest.raises(InputError, match=r"joined\.ogg: .*several Ogg recordings.*install ffmpeg"):
+            read(path)
+    soundfile.write(tmp_path / "inside.au", sine(8000), 8000, format="AU", subtype="FLOAT", endian="BIG")
+    fake_ffmpeg(tmp_path, f"sys.stdout.buffer.write(open({str(tmp_path / 'inside.au')!r}, 'rb').read())", monkeypatch)
+    assert len(load_audio(path, sample_rate=8000)) == 8000
+
+
+def test_a_wav_whose_recorder_was_killed_is_read_to_its_end(tmp_path, caplog):
+    path = tmp_path / "killed.wav"
+    soundfile.write(path, noise(1, 0.1), 16_000)
+    expected, content = load_audio(path), path.read_bytes()
+    noted = content[:36] + b"LIST\x04\x00\x00\x00INFO" + content[36:40] + bytes(4) + content[44:]
+    for unfinished in (content[:40] + bytes(4) + content[44:], content[:4] + bytes(4) + noted[8:]):
+        path.write_bytes(unfinished)
+        np.testing.assert_array_equal(load_audio(path), expected)
+        np.testing.assert_array_equal(load_audio(unfinished), expected)
+        assert probe_audio(path).duration == 1.0
+    assert "killed.wav: its header tells no length" in caplog.text
+
+
+def test_an_empty_wav_with_notes_behind_it_holds_no_samples(tmp_path):
+    path = tmp_path / "empty.wav"
+    soundfile.write(path, np.zeros(0), 16_000)
+    path.write_bytes(path.read_bytes() + b"LIST\x04\x00\x00\x00INFO")
+    for read in (load_audio, probe_audio):
+        with pytest.raises(InputError, match="0 seconds"):
+            read(path)
