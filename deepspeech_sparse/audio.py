@@ -36,6 +36,7 @@ BLOCK = 1 << 17  # samples of all channels together that are decoded at once
 LOWEST_RATE, HIGHEST_RATE = 1000, 1_000_000  # Hz
 MOST_CHANNELS = 64
 LENGTH_UNSURE = ("MP3", "OGG")  # formats of which libsndfile may see only a part
+UNKNOWN = 1 << 62  # frames, or more, of a file that does not tell its length: a FLAC written to a pipe
 
 
 @dataclass(frozen=True)
@@ -205,18 +206,27 @@ def decoded(place: str | bytes | BinaryIO, name: str, offset: float, duration: f
         refuse_absurd(file.samplerate, file.channels, name)
         skip_to(file, offset, name)
         frames = None if duration is None else round(duration * file.samplerate)
+        told = None if file.frames >= UNKNOWN else file.frames
         blocks = blocks_of(file, frames, name)
-        yield Sound(file.samplerate, file.channels, blocks, file.frames, f"{file.format} {file.subtype}")
+        yield Sound(file.samplerate, file.channels, blocks, told, f"{file.format} {file.subtype}")
 
 
-def whole(place: str | bytes | BinaryIO, name: str, stack: ExitStack) -> soundfile.SoundFile:
+class Forward(soundfile.SoundFile):
+    """A file that is read from its start to its end: without length, or in a code that cannot be entered midway."""
+
+    def seekable(self) -> bool:
+        """soundfile then neither asks how much is left nor seeks after each block."""
+        return super().seekable() and self.frames < UNKNOWN
+
+
+def whole(place: str | bytes | BinaryIO, name: str, stack: ExitStack) -> Forward:
     """A file opened by libsndfile; where that would take it for shorter than it is, a copy that tells its length.
 
     Raises:
         Partial: libsndfile reads only a part of it
         soundfile.LibsndfileError, TypeError, ValueError, OSError: or none
     """
-    file = stack.enter_context(soundfile.SoundFile(place))
+    file = stack.enter_context(Forward(place))
     if file.format not in LENGTH_UNSURE and file.frames:
         return file
     with stream_of(place) as stream:
@@ -226,7 +236,7 @@ def whole(place: str | bytes | BinaryIO, name: str, stack: ExitStack) -> soundfi
         if not file.frames:
             log.warning("%s: its header tells no length, as when a recorder is stopped hard; read to its end", name)
         copy = stack.enter_context(with_head(stream, *amended))
-    return stack.enter_context(soundfile.SoundFile(copy))
+    return stack.enter_context(Forward(copy))
 
 
 @contextmanager
@@ -252,11 +262,14 @@ def with_head(stream: BinaryIO, head: bytes, skip: int) -> Iterator[BinaryIO]:
         yield copy
 
 
-def skip_to(file: soundfile.SoundFile, offset: float, name: str) -> None:
-    """Leave out `offset` seconds."""
+def skip_to(file: Forward, offset: float, name: str) -> None:
+    """Leave out `offset` seconds; what cannot be sought is read and thrown away."""
     start = round(offset * file.samplerate)
     try:
-        reached = file.seek(start) if 0 < start < file.frames else 0
+        if not file.seekable():
+            reached = sum(map(len, blocks_of(file, start, name)))
+        else:
+            reached = file.seek(start) if 0 < start < file.frames else 0
     except (soundfile.LibsndfileError, OverflowError) as error:
         raise InputError(f"{name}: offset {offset} s cannot be reached ({error}); it may be cut off") from error
     if reached < start:

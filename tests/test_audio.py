@@ -362,3 +362,34 @@ def test_an_empty_wav_with_notes_behind_it_holds_no_samples(tmp_path):
     for read in (load_audio, probe_audio):
         with pytest.raises(InputError, match="0 seconds"):
             read(path)
+
+
+def unknown_length(path) -> None:
+    """A FLAC as an encoder writes it to a pipe, where it cannot go back to tell how many samples there were."""
+    soundfile.write(path, noise(20, 0.1), 16_000, format="FLAC")
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+
+
+def test_a_flac_of_unknown_length_is_read_to_its_end(tmp_path):
+    soundfile.write(tmp_path / "known.flac", noise(20, 0.1), 16_000)
+    unknown_length(tmp_path / "piped.flac")
+    expected = load_audio(tmp_path / "known.flac")
+    for source in (tmp_path / "piped.flac", (tmp_path / "piped.flac").read_bytes()):
+        np.testing.assert_array_equal(load_audio(source), expected)
+        np.testing.assert_array_equal(load_audio(source, offset=17.5, duration=1), expected[280_000:296_000])
+    assert probe_audio(tmp_path / "piped.flac").duration == 20
+    with pytest.raises(InputError, match="ends before offset 21"):
+        load_audio(tmp_path / "piped.flac", offset=21)
+
+
+@pytest.mark.parametrize("subtype", ["GSM610", "NMS_ADPCM_16", "NMS_ADPCM_32", "G721_32"])
+def test_an_offset_is_reached_in_codes_that_cannot_be_entered_midway(tmp_path, subtype):
+    path = tmp_path / "call.wav"
+    soundfile.write(path, sine(8000, 3), 8000, subtype=subtype)
+    whole = load_audio(path, sample_rate=8000)
+    np.testing.assert_array_equal(load_audio(path, sample_rate=8000, offset=1.25, duration=1), whole[10_000:18_000])
+    with pytest.raises(InputError, match="ends before offset 4"):
+        load_audio(path, offset=4)
