@@ -2,10 +2,12 @@
 
 import csv
 import errno
+import hashlib
 import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ def write_whole(path: str | Path, content: bytes) -> None:
         InputError: when it cannot be written; what was at `path` is still there
     """
     path = Path(path)
-    place = Path(os.path.realpath(path)) if path.is_symlink() else path  # the link stays, the file it leads to changes
-    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     refuse_unwritable(path)
+    place = Path(os.path.realpath(path)) if path.is_symlink() else path  # the link stays, the file it leads to changes
+    digest = hashlib.sha256(os.fsencode(place.name)).hexdigest()[:12]  # a name may be as long as the system allows
+    partial = place.with_name(f".{digest}.{os.getpid()}.partial")
     try:
         if place.exists() and not place.is_file():  # a pipe or a device is written into, not replaced
             place.write_bytes(content)
@@ -34,7 +37,8 @@ def write_whole(path: str | Path, content: bytes) -> None:
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({reason(error)}); make room or choose another place") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -45,9 +49,13 @@ def write_json(path: str | Path, value: Any) -> None:
 def refuse_unwritable(path: str | Path) -> None:
     """InputError when no file can be written at `path`: to be asked before an hour of work, not after it."""
     path = Path(path)
-    if path.is_dir():
+    try:
+        folder, special = path.is_dir(), path.exists() and not path.is_file()
+    except OSError as error:  # a name that is too long, above all
+        raise InputError(f"{path}: cannot be written ({reason(error)}); choose another name") from error
+    if folder:
         raise InputError(f"{path}: is a folder; give the name of a file to write")
-    if path.exists() and not path.is_file() and os.access(path, os.W_OK):
+    if special and os.access(path, os.W_OK):
         return  # a pipe or a device, which needs nothing of its folder
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -276,6 +276,21 @@ def test_a_link_stays_and_a_pipe_is_written_into(tmp_path):
     assert pipe.is_fifo() and len(list(tmp_path.iterdir())) == 3
 
 
+def test_a_name_may_be_as_long_as_the_system_allows_and_no_longer(tmp_path, monkeypatch):
+    write_whole(tmp_path / ("n" * 255), b"whole")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("n" * 255, b"whole")]
+    with pytest.raises(InputError, match="nnn: cannot be written .*choose another name"):
+        write_whole(tmp_path / ("n" * 256), b"never")
+
+    def refused(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("os.replace", refused)
+    monkeypatch.setattr("pathlib.Path.unlink", refused)
+    with pytest.raises(InputError, match="short: cannot be written .Read-only"):
+        write_whole(tmp_path / "short", b"never")
+
+
 def test_what_makes_no_sense_on_stdout_is_refused(tmp_path):
     with pytest.raises(InputError, match="--format all needs --out FOLDER"):
         formats_of("all", None, 1)
