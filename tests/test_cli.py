@@ -69,6 +69,8 @@ def test_without_a_verb_all_verbs_are_listed(capsys):
     assert main([]) == 2
     listed = capsys.readouterr().out
     assert all(verb in listed for verb in VERBS)
+    for arguments in (["data"], ["lm"], ["data", "-h"], ["lm", "--help"]):
+        assert main(arguments) == 0 and "data check" in capsys.readouterr().out
     assert main(["--version"]) == 0
     assert __version__ in capsys.readouterr().out
 
@@ -77,6 +79,11 @@ def test_without_a_verb_all_verbs_are_listed(capsys):
     "arguments, code, words",
     [
         (["trian"], 2, "did you mean 'train'"),
+        (["trian", "--out", "x"], 2, "unknown verb 'trian'; did you mean 'train'"),
+        (["data", "chekc", "x"], 2, "unknown verb 'data chekc'; did you mean 'data check'"),
+        (["lm", "biuld", "t", "--out", "x"], 2, "did you mean 'lm build'"),
+        (["dta", "prepare", "an4"], 2, "unknown verb 'dta'; did you mean 'data prepare'"),
+        (["lm", "--out", "x"], 2, "unknown verb 'lm --out'"),
         (["train", "--config", "none.yaml", "--out", "x"], 1, r"none\.yaml: cannot be read"),
         (["train", "--network.hiden", "3", "--out", "x"], 2, "did you mean network.hidden"),
         (["train", "--pruning.pattern.kind", "2:5", "--out", "x"], 2, "kind is '2:5'; choose one of single.* 2:4"),

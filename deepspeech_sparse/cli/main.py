@@ -52,12 +52,16 @@ def without_verb(arguments: list[str]) -> int:
 
         print(f"{PROGRAM} {__version__}")
         return 0
-    if not arguments or arguments[0] in ("-h", "--help", "data", "lm"):
+    of_two = arguments[:1] in [verb.split()[:1] for verb in VERBS if " " in verb]  # `data check`, `lm build`
+    if not arguments or (arguments[1:] if of_two else arguments)[:1] in ([], ["-h"], ["--help"]):
         print(usage())
         return 0 if arguments else 2
-    close = difflib.get_close_matches(arguments[0], VERBS, n=1)
+    both, first = " ".join(arguments[:2]), arguments[0]
+    close = difflib.get_close_matches(both, VERBS, n=1) or difflib.get_close_matches(first, VERBS, n=1)
     raise UsageError(
-        f"unknown verb {arguments[0]!r}" + (f"; did you mean {close[0]!r}?" if close else "") + f"\n{usage()}"
+        f"unknown verb {(both if of_two else first)!r}"
+        + (f"; did you mean {close[0]!r}?" if close else "")
+        + f"\n{usage()}"
     )
 
 
