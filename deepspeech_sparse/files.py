@@ -43,7 +43,8 @@ def write_whole(path: str | Path, content: bytes) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write plain values as JSON, see `write_whole`."""
-    write_whole(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    content = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(path, content.encode(errors="backslashreplace"))  # names that are no UTF-8 become JSON's own escapes
 
 
 def refuse_unwritable(path: str | Path) -> None:

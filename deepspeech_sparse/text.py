@@ -26,6 +26,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
+def spelled_out(name: str) -> str:
+    """A name with what is no character written as \\udce9: names of files need not be UTF-8, what lists them is.
+
+    Example:
+        >>> spelled_out("caf\\udce9")
+        'caf\\\\udce9'
+    """
+    return name.encode(errors="backslashreplace").decode()
+
+
 @dataclass(frozen=True)
 class Alphabet:
     """Symbols that a network writes. Label 0 is the CTC blank, symbol i has label i + 1.

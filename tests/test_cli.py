@@ -13,7 +13,8 @@ import soundfile
 
 from deepspeech_sparse import __version__
 from deepspeech_sparse.cli import VERBS, main
-from deepspeech_sparse.corpora.manifest import read_manifest
+from deepspeech_sparse.cli.parser import plain_value
+from deepspeech_sparse.corpora.manifest import read_manifest, write_manifest
 
 TINY = """
 data: {{train: {train}, dev: {dev}, batch_seconds: 5}}
@@ -207,6 +208,19 @@ def test_bench_measures_the_parts_asked_for(monkeypatch):
     assert main(["bench"]) == 0
     assert asked[0] == (("layers",), {"full": True, "threads": 1, "seed": 3, "json": None})
     assert asked[1][0] == ("products", "layers", "recognition", "gradients") and asked[1][1]["full"] is False
+
+
+def test_names_that_are_no_utf8_are_arguments_like_others(tones, tmp_path, capsys):
+    text, out, manifest = (tmp_path / os.fsdecode(b"caf\xe9" + suffix) for suffix in (b".txt", b".arpa", b".jsonl"))
+    try:
+        text.write_text("to be or not to be")
+    except OSError:
+        pytest.skip("this file system wants UTF-8")
+    assert main(["lm", "build", str(text), "--out", str(out), "--order", "2"]) == 0 and out.is_file()
+    write_manifest(manifest, read_manifest(tones["dev"]))
+    assert main(["data", "check", str(manifest)]) == 0
+    assert main(["info", str(tmp_path / os.fsdecode(b"caf\xe9"))]) == 1 and "no " in capsys.readouterr().err
+    assert plain_value(str(manifest)) == str(manifest)
 
 
 def test_a_terminal_that_cannot_show_a_name_ends_nothing(tmp_path):

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import logging
+import os
 import threading
 from collections import Counter
 from functools import partial
@@ -431,6 +432,7 @@ def test_preparing_twice_gives_the_same(tmp_path):
         ({"a.csv": b'path,text\na0.wav,"' + b"x" * 200_000 + b'"\n'}, "not a table"),
         ({"a.jsonl": b'{"path": '}, "line 1: not JSON"),
         ({"a.jsonl": b'"path"'}, "line 1: not a JSON object"),
+        ({"a.jsonl": b'{"path": "a0.wav", "text": "\\ud83d"}'}, "line 1: a0.wav: text holds .* which is no character"),
         ({"a.jsonl": b'{"path": "a0.wav", "text": "x", "offset": 2.0}'}, "manifest already"),
         ({"a.csv": b"path,text\nnowhere.wav,x\nbroken.wav,y\n,z\n", "broken.wav": b"RIFF"}, "3 rows cannot be used"),
         ({"a.csv": b"path,text\nsame.wav,x\n", "p/same.wav": b"", "q/same.wav": b""}, "2 files named 'same.wav'"),
@@ -441,6 +443,20 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path, files, complaint):
     with pytest.raises(InputError, match=complaint):
         prepare_folder(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_names_that_are_no_utf8_do_not_end_a_preparation(tmp_path):
+    folder = Path(os.fsdecode(b"caf\xe9"))
+    try:
+        pack({f"{folder}/{name}": content for name, content in AUDIO.items()}, tmp_path / "mine")
+    except OSError:
+        pytest.skip("this file system wants UTF-8")
+    rows = [{"path": f"{folder}/{name}", "text": text, "speaker": str(folder)} for name, text, _ in ROWS]
+    (tmp_path / "mine" / "all.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    manifests = prepare_folder(tmp_path / "mine", tmp_path / "out")
+    utterances = together({split: read_manifest(path) for split, path in manifests.items()})
+    assert len(utterances) == 40 and {utterance.speaker for utterance in utterances} == {r"caf\udce9"}
+    assert all(utterance.audio.is_file() and utterance.id.isascii() for utterance in utterances)
 
 
 def test_a_table_that_is_not_there_is_named(tmp_path):

@@ -1,6 +1,7 @@
 """Manifests: what is written is read back, and every malformed line is named with its number."""
 
 import json
+import os
 
 import pytest
 from hypothesis import given
@@ -44,6 +45,17 @@ def test_any_text_survives(tmp_path_factory, text, id, duration):
     utterance = Utterance(id, folder / "a.wav", round(duration, 6), text)
     write_manifest(folder / "m.jsonl", [utterance])
     assert read_manifest(folder / "m.jsonl") == [utterance]
+
+
+def test_names_that_are_no_utf8_survive_and_ids_spell_them_out(tmp_path):
+    audio = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    try:
+        audio.touch()
+    except OSError:
+        pytest.skip("this file system wants UTF-8")
+    write_manifest(tmp_path / "m.jsonl", [Utterance(audio.stem, audio, 1.0, "one")])
+    [utterance] = read_manifest(tmp_path / "m.jsonl")
+    assert utterance.audio == audio and utterance.id == r"caf\udce9"
 
 
 def test_a_moved_folder_still_works(folder):
@@ -101,6 +113,8 @@ def test_manifests_of_other_tools_are_read(folder):
         (GOOD | {"offset": [1]}, r"offset = \[1\]"),
         (GOOD | {"text": 5}, "text = 5"),
         (GOOD | {"text": None}, "text = None"),
+        (GOOD | {"text": "so \ud83d"}, r"text holds '\\ud83d', which is no character"),
+        (GOOD | {"audio_filepath": "\ud83d.wav"}, "audio_filepath"),
         (GOOD | {"id": ["a"]}, "id = "),
         (GOOD | {"speaker": {}}, "speaker = "),
         (GOOD | {"audio_filepath": ""}, "audio_filepath = ''"),

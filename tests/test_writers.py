@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from deepspeech_sparse import InputError, Segment, Transcript, Word
 from deepspeech_sparse.cli import main
-from deepspeech_sparse.files import write_whole
+from deepspeech_sparse.files import write_json, write_whole
 from deepspeech_sparse.recognition.transcription import transcribe_files
 from deepspeech_sparse.transcripts.subtitles import LINE, LONGEST, PAUSE, SHORTEST, balanced, cues_of
 from deepspeech_sparse.transcripts.writers import WRITERS, formats_of, rendered, stems_of, write_transcript
@@ -260,6 +260,8 @@ def test_names_that_are_no_utf8_do_not_keep_a_transcript_from_being_written(tmp_
     transcript = replace(transcript_of(spoken("one")), source=os.fsdecode(b"caf\xe9.wav"))
     [path] = write_transcript(transcript, tmp_path, "cafe", ("json",))
     assert json.loads(path.read_text())["source"] == "caf?.wav"
+    write_json(path, {"model": os.fsdecode(b"caf\xe9")})
+    assert os.fsencode(json.loads(path.read_text())["model"]) == b"caf\xe9"
 
 
 def test_a_link_stays_and_a_pipe_is_written_into(tmp_path):

@@ -9,7 +9,7 @@ from typing import get_args
 
 import yaml
 from docstring_parser import parse as parse_docstring
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, get_loader, set_loader
 
 from ..decoder_config import DecoderConfig
 from ..errors import InputError
@@ -18,6 +18,17 @@ from .errors import UsageError
 from .verbs import SHARED, VERBS
 
 PROGRAM = "deepspeech-sparse"
+
+
+def yaml_or_name(text: str, load=get_loader("yaml")):
+    """A value as jsonargparse reads it, and the name of a file that is no UTF-8, for which YAML has no words."""
+    try:
+        return load(text)
+    except UnicodeEncodeError:
+        return text
+
+
+set_loader("yaml", yaml_or_name, (yaml.YAMLError,))
 
 
 def verb_parser(
@@ -184,7 +195,7 @@ def plain_value(text: str):
     """A flag's value as YAML reads it; a text stays as it was typed."""
     try:
         value = parse_yaml(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, UnicodeEncodeError):  # the latter: a name that is no UTF-8
         return text
     return text if isinstance(value, str) else value
 

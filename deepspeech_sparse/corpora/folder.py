@@ -17,9 +17,9 @@ from pathlib import Path
 
 from ..audio import probe_audio
 from ..errors import InputError
-from ..text import normalise
+from ..text import normalise, spelled_out
 from .archive import unpack
-from .manifest import Utterance, write_manifests
+from .manifest import Utterance, refuse_no_character, write_manifests
 from .splits import hold_out
 
 # Column names that mean the same; the first that a table has is taken.
@@ -180,14 +180,15 @@ def _split(name: str, where: str) -> str:
 
 
 def _utterance(row: Row, beside: Path, root: Path, by_name: dict[str, list[Path]]) -> Utterance:
+    refuse_no_character(row["text"], row["audio"])
     audio = _find_audio(row["audio"], beside, root, by_name)
     relative = audio.relative_to(root) if audio.is_relative_to(root) else audio
     return Utterance(
-        id=relative.with_suffix("").as_posix(),
+        id=spelled_out(relative.with_suffix("").as_posix()),
         audio=audio.resolve(),
         duration=probe_audio(audio).duration,
         text=normalise(row["text"]),
-        speaker=row.get("speaker") or None,
+        speaker=spelled_out(row.get("speaker") or "") or None,
     )
 
 

@@ -4,6 +4,9 @@
 
 A manifest that this module has read is well formed and its audio files exist. Whether the audio can be decoded and the
 text can be learnt is the business of `check.py`.
+
+Names of audio files that are no UTF-8 survive, as escapes of JSON; in ids and speakers the escapes are spelled out; a
+text with half a character in it is refused.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import numpy as np
 from ..audio import load_audio
 from ..errors import InputError
 from ..files import write_whole
+from ..text import spelled_out
 
 EXAMPLE = '{"id": "a1", "audio_filepath": "a1.flac", "duration": 2.5, "text": "hello world"}'
 LONGEST = 1e9  # seconds of audio that a manifest may claim
@@ -81,7 +85,7 @@ def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> None:
     path = Path(path)
     folder = path.parent.resolve()
     lines = (json.dumps(_entry(utterance, folder), ensure_ascii=False) for utterance in utterances)
-    write_whole(path, "".join(f"{line}\n" for line in lines).encode())
+    write_whole(path, "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))  # JSON's own escapes
 
 
 def write_manifests(out: Path, splits: Mapping[str, Iterable[Utterance]]) -> dict[str, Path]:
@@ -123,22 +127,39 @@ def _parse(line: bytes, folder: Path, where: str) -> Utterance:
         raise InputError(f"{where}: lacks {', '.join(missing)}. A line looks like {EXAMPLE}")
 
     name = entry["audio_filepath"]
-    if not isinstance(name, str) or not name.strip() or "\0" in name:
+    if not isinstance(name, str) or not name.strip() or not can_be_a_path(name):
         raise InputError(f"{where}: audio_filepath = {name!r} must be the path of an audio file")
     if not isinstance(entry["text"], str):
         raise InputError(f"{where}: text = {entry['text']!r} must be a string")
+    refuse_no_character(entry["text"], where)
     duration = _seconds(entry["duration"], "duration", where)
     if duration == 0:
         raise InputError(f"{where}: duration = 0 must be more than 0 seconds. Remove the line or mend the duration")
     offset = _seconds(entry.get("offset") or 0.0, "offset", where)
     return Utterance(
-        id=_label(entry, "id", where) or (f"{name}@{offset:g}" if offset else name),
+        id=_label(entry, "id", where) or spelled_out(f"{name}@{offset:g}" if offset else name),
         audio=Path(os.path.normpath(folder / name)),
         duration=duration,
         text=entry["text"],
         speaker=_label(entry, "speaker", where),
         offset=offset,
     )
+
+
+def can_be_a_path(name: str) -> bool:
+    """Whether the system could have a file of this name."""
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:  # half a character, and no byte of a name that is no UTF-8
+        return False
+
+
+def refuse_no_character(text: str, where: str) -> None:
+    """InputError for half a character, which JSON can escape and nothing can write."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{where}: text holds {text[error.start]!r}, which is no character. Mend the text") from None
 
 
 def _seconds(value: object, key: str, where: str) -> float:
@@ -152,5 +173,5 @@ def _label(entry: dict[str, Any], key: str, where: str) -> str | None:
     """A name that may be absent and that other tools may write as a number."""
     value = entry.get(key)
     if value is None or (isinstance(value, (str, int)) and not isinstance(value, bool)):
-        return None if value is None else str(value)
+        return None if value is None else spelled_out(str(value))
     raise InputError(f"{where}: {key} = {value!r} must be a string")
