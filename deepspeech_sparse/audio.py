@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 Source = str | Path | bytes | BinaryIO
 
+# What libsndfile reads, and what ffmpeg usually does
+EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".w64")
+EXTENSIONS += (".rf64", ".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka")
 BLOCK = 1 << 17  # samples of all channels together that are decoded at once
 LOWEST_RATE, HIGHEST_RATE = 1000, 1_000_000  # Hz
 MOST_CHANNELS = 64
@@ -47,6 +50,16 @@ class AudioInfo:
     channels: int
     duration: float  # s
     format: str  # e.g. "WAV PCM_16"
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """Every recording in a folder and below, by extension, hidden ones left out, sorted."""
+
+    def hidden(file: Path) -> bool:
+        return any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+    found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in EXTENSIONS)
+    return [file for file in found if not hidden(file) and file.is_file()]
 
 
 def load_audio(

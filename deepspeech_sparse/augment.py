@@ -9,10 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .audio import load_audio
+from .audio import EXTENSIONS, audio_files, load_audio, probe_audio
 from .errors import InputError
-
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Augment:
         seed: with epoch and utterance id, the only source of randomness
 
     Raises:
-        InputError: a noise folder without audio
+        InputError: a noise folder without audio, or with a file that cannot be read
     """
 
     def __init__(self, config: AugmentConfig, sample_rate: int, seed: int) -> None:
@@ -62,10 +60,7 @@ class Augment:
         self.seed = seed
         self.noises: list[Path] = []
         if config.noise_folder is not None:
-            found = Path(config.noise_folder).rglob("*")
-            self.noises = sorted(path for path in found if path.suffix.lower() in AUDIO_SUFFIXES)
-            if not self.noises:
-                raise InputError(f"augment: noise_folder {config.noise_folder} holds no audio file")
+            self.noises = noises_in(Path(config.noise_folder))
 
     def __call__(self, samples: np.ndarray, *, epoch: int, utterance: str) -> np.ndarray:
         """samples (N,) float32 -> (N',) float32, N' = N / speed."""
@@ -92,6 +87,23 @@ class Augment:
         noise = load_audio(self.noises[rng.integers(len(self.noises))], sample_rate=self.sample_rate)
         start = int(rng.integers(len(noise)))
         return np.resize(np.roll(noise, -start), length)  # repeated when too short
+
+
+def noises_in(folder: Path) -> list[Path]:
+    """The audio files of a folder, each opened once: a broken one would end a training at whatever step draws it.
+
+    Raises:
+        InputError: none there, one that cannot be read
+    """
+    noises = audio_files(folder)
+    if not noises:
+        raise InputError(f"augment: noise_folder {folder} holds no audio file; known by {', '.join(EXTENSIONS)}")
+    for noise in noises:
+        try:
+            probe_audio(noise)
+        except InputError as error:
+            raise InputError(f"augment: noise_folder: {error}; or take it out of the folder") from error
+    return noises
 
 
 def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:

@@ -100,7 +100,24 @@ def test_noise_from_a_folder_is_used_and_repeated_when_short(tmp_path):
 
 
 def test_a_folder_without_audio_is_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no audio"):
+    with pytest.raises(InputError, match=r"holds no audio file; known by \.wav"):
+        augment(noise_folder=tmp_path)
+
+
+def test_noise_files_are_those_that_transcribe_takes_from_a_folder(tmp_path):
+    for name in ("a.wav", "b.OGA", "deep/c.caf", ".hidden/d.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / name, SPEECH, 16_000, format="OGG" if name.endswith("OGA") else None)
+    (tmp_path / "._a.wav").write_bytes(b"Mac OS X")
+    (tmp_path / "folder.wav").mkdir()
+    noises = augment(noise_folder=tmp_path).noises
+    assert [str(path.relative_to(tmp_path)) for path in noises] == ["a.wav", "b.OGA", "deep/c.caf"]
+
+
+def test_a_broken_noise_file_is_named_before_the_training(tmp_path):
+    soundfile.write(tmp_path / "good.wav", SPEECH, 16_000)
+    (tmp_path / "worse.wav").write_bytes(b"RIFF")
+    with pytest.raises(InputError, match=r"augment: noise_folder: .*worse\.wav"):
         augment(noise_folder=tmp_path)
 
 

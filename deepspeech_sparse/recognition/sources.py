@@ -18,13 +18,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from ..audio import read_blocks
+from ..audio import EXTENSIONS, audio_files, read_blocks
 from ..corpora.manifest import read_manifest
 from ..errors import InputError
 
-# What libsndfile reads, and what ffmpeg usually does
-EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".w64")
-EXTENSIONS += (".rf64", ".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka")
 MOST_BYTES = 4 << 30  # of one download
 TIMEOUT = 30.0  # s without a byte
 
@@ -42,12 +39,14 @@ class Excerpt:
         """Its samples, (N_i,) float32.
 
         Raises:
-            InputError: what `audio.read_blocks` says, an address that gives nothing
+            InputError: what `audio.read_blocks` says, an address that gives nothing, a folder without recordings
         """
         options = {"sample_rate": sample_rate, "offset": self.offset, "duration": self.duration, "name": self.name}
         if isinstance(self.source, str):
             with fetched(self.source) as path:
                 yield from read_blocks(path, **options)
+        elif isinstance(self.source, Path) and self.source.is_dir():
+            raise InputError(f"{self.name}: holds no audio file; they are known by {', '.join(EXTENSIONS)}")
         else:
             yield from read_blocks(self.source, **options)
 
@@ -108,8 +107,9 @@ def meant_by(argument: str, allow_urls: bool) -> Iterator[Excerpt]:
     except OSError as error:
         raise InputError(f"{argument[:200]}: cannot be a file ({error.strerror})") from error
     if path.is_dir():
-        files = [file for file in sorted(path.rglob("*")) if is_audio(file, path)]
-        yield from (Excerpt(file, str(file)) for file in files or [path])  # a folder without audio fails when read
+        yield from (
+            Excerpt(file, str(file)) for file in audio_files(path) or [path]
+        )  # without audio it fails when read
     elif path.suffix == ".jsonl" and path.is_file():
         for utterance in read_manifest(path, audio_must_exist=False):
             name = f"{utterance.audio}#{utterance.id}"
@@ -127,12 +127,6 @@ def real_path(path: Path) -> Path:
         return path.resolve()
     except (OSError, RuntimeError):  # links in a circle
         return path.absolute()
-
-
-def is_audio(file: Path, folder: Path) -> bool:
-    """Whether a file somewhere in a folder has the name of a recording that is not hidden."""
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return file.suffix.lower() in EXTENSIONS and not hidden and file.is_file()
 
 
 def address_of(argument: str) -> str | None:
