@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from packing import pack
 
-from deepspeech_sparse.corpora.archive import download, read_files, unpack
+from deepspeech_sparse.corpora.archive import _fetch, download, read_files, unpack
 from deepspeech_sparse.errors import InputError
 
 FILES = {"a/one.txt": b"one" * 500, "a/b/two.raw": bytes(range(256)) * 40, "three": b""}
@@ -199,12 +199,21 @@ def test_a_folder_with_a_link_to_itself_is_read_once(tmp_path):
 
 
 class Site(BaseHTTPRequestHandler):
-    """/whole serves everything, /cut ends early, anything else is absent."""
+    """/whole serves everything, /cut ends early, /chunks too, /garbage is no HTTP, anything else is absent."""
 
     # Seeded: its checksum is part of a test's name, and parallel workers must collect the same names.
     body = random.Random(0).randbytes(300_000)
 
     def do_GET(self):
+        if self.path == "/garbage.tar":
+            self.wfile.write(b"SSH-2.0-OpenSSH_9.6\r\n")
+            return
+        if self.path == "/chunks.tar":
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"10000\r\n" + self.body[:1000])
+            return
         if self.path not in ("/whole.tar", "/cut.tar"):
             self.send_error(404)
             return
@@ -247,6 +256,8 @@ def test_a_damaged_earlier_download_is_replaced(tmp_path, site):
     [
         ("/whole.tar", "0" * 64, f"SHA-256 {CHECKSUM}, expected 0000"),
         ("/cut.tar", None, "100000 of 300000 bytes|cannot download"),
+        ("/chunks.tar", None, r"/chunks\.tar: cannot download \(IncompleteRead.*--archive"),
+        ("/garbage.tar", None, r"/garbage\.tar: cannot download \(SSH-2\S*\)\. Fetch.*--archive"),
         ("/absent.tar", None, "404"),
     ],
 )
@@ -254,6 +265,16 @@ def test_a_failed_download_leaves_nothing(tmp_path, site, address, checksum, com
     with pytest.raises(InputError, match=complaint):
         download(site + address, tmp_path / "x.tar", sha256=checksum)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_download_that_finds_no_room_names_the_file_not_the_address(tmp_path, site):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file/x\.tar: its folder cannot be made"):
+        download(f"{site}/whole.tar", tmp_path / "file" / "x.tar")
+    if not Path("/dev/full").exists():
+        pytest.skip("no full disk at hand")
+    with pytest.raises(InputError, match=r"^/dev/full: cannot be written \(no space left on the disk\)"):
+        _fetch(f"{site}/whole.tar", Path("/dev/full"))
 
 
 def test_a_download_without_connection_says_what_to_do(tmp_path):

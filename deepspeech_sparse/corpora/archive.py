@@ -12,19 +12,21 @@ import lzma
 import os
 import stat
 import tarfile
-import urllib.error
 import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from posixpath import normpath
+from typing import BinaryIO
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from ..errors import InputError
+from ..files import reason, refuse_unwritable
 
 log = logging.getLogger(__name__)
 
@@ -77,12 +79,12 @@ def download(address: str, target: Path, *, sha256: str | None = None) -> Path:
     A target that is there already is kept, provided its checksum is right.
 
     Raises:
-        InputError: no connection, an error of the server, an incomplete transfer, or another checksum.
+        InputError: no connection, an error of the server, an incomplete transfer, another checksum, or no room.
     """
     if target.is_file() and (sha256 is None or _sha256(target) == sha256):
         log.info("%s is here already", target)
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    refuse_unwritable(target)
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.unfinished")
     try:
         found = _fetch(address, unfinished)
@@ -111,15 +113,27 @@ def _fetch(address: str, target: Path) -> str:
             size = int(response.headers.get("Content-Length") or 0)
             task = progress.add_task(address.rsplit("/", 1)[-1], total=size or None)
             while chunk := response.read(CHUNK):
-                file.write(chunk)
+                _append(file, chunk, target)
                 digest.update(chunk)
                 progress.advance(task, len(chunk))
             received = file.tell()
-    except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
-        raise InputError(f"{address}: cannot download ({error}). Fetch it by hand and pass it with --archive") from None
+    except InputError:  # a ValueError itself
+        raise
+    except (OSError, HTTPException, ValueError) as error:
+        why = str(error).strip()  # of an answer that is no HTTP, its line
+        raise InputError(f"{address}: cannot download ({why}). Fetch it by hand and pass it with --archive") from None
     if received < size:
         raise InputError(f"{address}: the connection ended after {received} of {size} bytes. Try again")
     return digest.hexdigest()
+
+
+def _append(file: BinaryIO, chunk: bytes, target: Path) -> None:
+    """Write and flush: what a full disk says must not be taken for what the network says."""
+    try:
+        file.write(chunk)
+        file.flush()
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written ({reason(error)}). Make room or choose another folder") from None
 
 
 def _sha256(path: Path) -> str:
