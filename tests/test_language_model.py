@@ -171,6 +171,7 @@ def test_texts_come_from_plain_and_packed_files_and_manifests(tmp_path):
         (b"go\n\xff\xfe\n", {}, r"text.txt, line 2: not UTF-8"),
         (b"go\0", {}, r"text.txt, line 1: holds binary data"),
         (b"go <s> left", {}, "<s> is reserved"),
+        (b"go <unk> left", {"alphabet": Alphabet(" GOLEFT")}, "<UNK> is reserved"),
         (b"a|b", {"units": "characters"}, "stands for the space"),
         (b"go", {"order": 1}, "order 1: 2 to 6"),
         (b"go", {"order": 7}, "order 7: 2 to 6"),

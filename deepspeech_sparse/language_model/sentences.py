@@ -66,7 +66,7 @@ def units_of(sentence: str, units: Units) -> list[str]:
     """
     if units == "words":
         found = sentence.split()
-        reserved = next((word for word in found if word in RESERVED), None)
+        reserved = next((word for word in found if word.lower() in RESERVED), None)  # an alphabet may write capitals
         if reserved:
             raise InputError(f"text {sentence[:60]!r}: {reserved} is reserved for language models; remove it")
         return found
