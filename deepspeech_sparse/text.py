@@ -2,8 +2,9 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .errors import InputError
 
@@ -96,6 +97,11 @@ class Alphabet:
     def foreign(self, text: str) -> list[str]:
         """Characters of `text` that the alphabet does not have, sorted, each once."""
         return sorted(set(text) - set(self.symbols))
+
+
+def frames_needed(labels: Sequence[int]) -> int:
+    """Output frames without which CTC has no path: one for each label, and a blank between two that are equal."""
+    return len(labels) + sum(left == right for left, right in pairwise(labels))
 
 
 def normalise(text: str) -> str:

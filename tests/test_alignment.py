@@ -19,13 +19,13 @@ from deepspeech_sparse.cli import main
 from deepspeech_sparse.corpora.manifest import read_manifest
 from deepspeech_sparse.corpora.prepare import prepare
 from deepspeech_sparse.decoding import alignment
-from deepspeech_sparse.decoding.alignment import align, frames_needed, words_of
+from deepspeech_sparse.decoding.alignment import align, words_of
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.features import FeaturesConfig
 from deepspeech_sparse.model import ConvolutionConfig, NetworkConfig
 from deepspeech_sparse.model.convolution import Convolutions
 from deepspeech_sparse.model_file import Model
-from deepspeech_sparse.text import Alphabet
+from deepspeech_sparse.text import Alphabet, frames_needed
 from deepspeech_sparse.training.batches import DataConfig
 from deepspeech_sparse.training.config import RunConfig
 from deepspeech_sparse.training.module import OptimizerConfig

@@ -12,10 +12,10 @@ import torch
 from rich.console import Console
 
 from deepspeech_sparse.corpora import check
-from deepspeech_sparse.corpora.check import KINDS, SHOWN, check_manifest, frames_needed
+from deepspeech_sparse.corpora.check import KINDS, SHOWN, check_manifest
 from deepspeech_sparse.corpora.manifest import Utterance, write_manifest
 from deepspeech_sparse.errors import InputError
-from deepspeech_sparse.text import Alphabet
+from deepspeech_sparse.text import Alphabet, frames_needed
 
 RATE = 16_000
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,7 +22,7 @@ from rich.text import Text
 
 from ..audio import probe_audio
 from ..errors import InputError
-from ..text import Alphabet, counted
+from ..text import Alphabet, counted, frames_needed
 from .manifest import Utterance, read_manifest, samples_of
 
 # Kind of problem -> whether training would fail on it. Utterances with too few frames it leaves out, by name.
@@ -142,11 +141,6 @@ def check_manifest(
         longest=max(durations),
         problems=tuple(problems),
     )
-
-
-def frames_needed(labels: list[int]) -> int:
-    """Output frames without which CTC has no path: one per label and a blank between equal neighbours."""
-    return len(labels) + sum(left == right for left, right in pairwise(labels))
 
 
 def _find_duplicates(utterances: list[Utterance]) -> list[Problem]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 
 import torch
 import torchaudio
 from torch import Tensor
 
 from ..errors import InputError
-from ..text import Alphabet
+from ..text import Alphabet, frames_needed
 from ..transcripts.transcript import Word
 
 BLANK = 0
@@ -69,11 +69,6 @@ def align(log_probs: Tensor, labels: Sequence[int]) -> list[Span]:
     path, _ = torchaudio.functional.forced_align((scores + noise)[None], torch.tensor([labels]), blank=BLANK)
     path_scores = scores.gather(1, path[0, :, None].long())[:, 0]
     return list(spans_of(path[0].tolist(), path_scores.tolist()))
-
-
-def frames_needed(labels: Sequence[int]) -> int:
-    """Output frames of the shortest path: one for each label, and a blank between two that are equal."""
-    return len(labels) + sum(left == right for left, right in pairwise(labels))
 
 
 def spans_of(path: list[int], scores: list[float]) -> Iterable[Span]:

@@ -14,7 +14,6 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from ..augment import Augment
-from ..corpora.check import frames_needed
 from ..corpora.manifest import Utterance
 from ..errors import InputError
 from ..files import is_run
@@ -22,7 +21,7 @@ from ..gradients.callback import METRICS, SparseGradients
 from ..model_file import Model, load_model, portable
 from ..pruning import GradualPruning, PruningConfig
 from ..settings import config_to_dict
-from ..text import Alphabet
+from ..text import Alphabet, frames_needed
 from .batches import SpeechData, Utterances
 from .callbacks import AtomicCheckpointIO, Checkpoints, Monitor, load_checkpoint
 from .config import RunConfig, changed_settings, config_of, refuse_scaled_gradients, save_config
