@@ -14,6 +14,8 @@ import soxr
 from deepspeech_sparse.audio import check_samples, load_audio, probe_audio, read_blocks, resample
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.mp3 import parse, survey
+from deepspeech_sparse.recognition.sources import Excerpt
+from deepspeech_sparse.recognition.transcription import seconds_of
 
 
 def sine(rate: int, seconds: float = 1.0, frequency: float = 440.0, amplitude: float = 0.5) -> np.ndarray:
@@ -381,6 +383,8 @@ def test_a_flac_of_unknown_length_is_read_to_its_end(tmp_path):
         np.testing.assert_array_equal(load_audio(source), expected)
         np.testing.assert_array_equal(load_audio(source, offset=17.5, duration=1), expected[280_000:296_000])
     assert probe_audio(tmp_path / "piped.flac").duration == 20
+    assert seconds_of([Excerpt(tmp_path / "piped.flac", "piped")]) is None, "no bar to fill in millions of centuries"
+    assert seconds_of([Excerpt(tmp_path / "known.flac", "known")]) == 20
     with pytest.raises(InputError, match="ends before offset 21"):
         load_audio(tmp_path / "piped.flac", offset=21)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import soundfile
 from rich.console import Console
 
+from ..audio import UNKNOWN
 from ..decoder_config import DecoderConfig
 from ..errors import InputError
 from ..transcripts.transcript import Failure, Transcript
@@ -85,8 +86,11 @@ def seconds_of(excerpts: Iterable[Excerpt]) -> float | None:
             total += excerpt.duration
         elif isinstance(excerpt.source, Path):
             try:
-                total += soundfile.info(str(excerpt.source)).duration
+                told = soundfile.info(str(excerpt.source))
+                total += told.duration
             except (soundfile.LibsndfileError, TypeError, ValueError, ZeroDivisionError):
+                return None
+            if told.frames >= UNKNOWN:
                 return None
         else:
             return None
