@@ -130,6 +130,12 @@ def test_a_bad_line_is_named(folder, line, complaint):
     assert str(error.value).startswith(f"{path}, line 2: ")
 
 
+def test_a_path_that_no_system_can_have_is_refused_even_where_audio_may_be_missing(folder):
+    path = write_lines(folder, GOOD | {"audio_filepath": "half \ud83d.wav"})
+    with pytest.raises(InputError, match="line 1: audio_filepath = .* must be the path"):
+        read_manifest(path, audio_must_exist=False)
+
+
 def test_a_manifest_in_another_encoding_is_named(folder):
     path = folder / "m.jsonl"
     path.write_bytes(json.dumps(GOOD | {"text": "é"}, ensure_ascii=False).encode("latin-1"))
