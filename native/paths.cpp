@@ -5,7 +5,7 @@
 #include <random>
 #include <stdexcept>
 
-#include "matrix.h"
+#include "layers/matrix.h"
 
 namespace sparse {
 

@@ -18,7 +18,7 @@ Block = tuple[int, int] | None  # rows x columns; None for a dense matrix
 
 
 class NativeProduct:
-    """In the C++ of `native/`: values and 16-bit indices in the layouts of layout.h."""
+    """In the C++ of `native/`: values and 16-bit indices in the layouts of layouts/matrices.h."""
 
     def __init__(self, matrix: Rounded, block: Block) -> None:
         numbers = matrix.numbers

@@ -1,7 +1,7 @@
 """Recurrent layers of the engine: all time steps and both directions in one call.
 
 The input products of many frames are one large sparse product, the gates are fused behind the recurrent one, directions
-run on separate threads: `native/recurrence.cpp`. Without it the same is done with torch, a step at a time.
+run on separate threads: `native/layers/recurrence.cpp`. Without it the same is done with torch, a step at a time.
 """
 
 from __future__ import annotations
