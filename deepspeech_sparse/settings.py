@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from docstring_parser import parse as parse_docstring
@@ -40,11 +40,11 @@ def built(values: dict, kind: type, source: str | Path, place: str) -> Any:
     parser = ArgumentParser(exit_on_error=False)
     for name, value in values.items():
         inside = f"{place}.{name}" if place else name
-        kinds = dataclasses_in(hints[name])
-        if kinds and isinstance(value, dict):
-            parts[name] = built(value, variant(value, kinds, source, inside), source, inside)
-        elif kinds and isinstance(value, (list, tuple)) and all(isinstance(item, dict) for item in value):
-            parts[name] = tuple(built(item, kinds[0], source, f"{inside}[{i}]") for i, item in enumerate(value))
+        if value is None:
+            refuse_null(hints[name], source, inside)
+            parts[name] = None
+        elif dataclasses_in(hints[name]):
+            parts[name] = built_inside(value, hints[name], source, inside)
         else:
             parser.add_argument(f"--{name}", type=hints[name])
     needed = [item.name for item in fields(kind) if item.default is MISSING and item.default_factory is MISSING]
@@ -57,6 +57,29 @@ def built(values: dict, kind: type, source: str | Path, place: str) -> Any:
     except (ArgumentError, InputError, TypeError) as error:
         problem = str(error).replace('Parser key "', f'key "{place}.' if place else 'key "')
         raise InputError(f"{source}: {problem}") from error
+
+
+def built_inside(value: Any, hint: Any, source: str | Path, place: str) -> Any:
+    """The dataclass, or the tuple of them, that a field holds.
+
+    Nothing but a mapping is taken for a dataclass: from a text jsonargparse would read a file or import a module, and
+    model files come from strangers.
+    """
+    if get_origin(hint) is tuple and isinstance(value, (list, tuple)):
+        return tuple(built_inside(item, get_args(hint)[0], source, f"{place}[{i}]") for i, item in enumerate(value))
+    kinds = dataclasses_in(hint)
+    if get_origin(hint) is not tuple and isinstance(value, tuple(kinds)):
+        return value
+    if get_origin(hint) is tuple or not isinstance(value, dict):
+        wanted = "a list of mappings" if get_origin(hint) is tuple else "a mapping"
+        raise InputError(f"{source}: {place} is {value!r}; give {wanted} of settings")
+    return built(value, variant(value, kinds, source, place), source, place)
+
+
+def refuse_null(hint: Any, source: str | Path, place: str) -> None:
+    """InputError where a type does not have None among its own; jsonargparse takes null for any type."""
+    if type(None) not in get_args(hint):
+        raise InputError(f"{source}: {place} is null; give a value, or leave it out for the default")
 
 
 def dataclasses_in(hint: Any) -> list[type]:
