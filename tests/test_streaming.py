@@ -44,6 +44,7 @@ SHAPES = [
             ConvolutionConfig(2, (5, width), (3, stride)) for width, stride in ((1, 1), (7, 1), (3, 4))
         ),
     },
+    {"cell": "gru", "convolutions": (ConvolutionConfig(2, (11, 3), (4, 1)), ConvolutionConfig(3, (5, 1), (4, 2)))},
 ]
 
 

@@ -42,7 +42,8 @@ class ConvolutionStream:
         begin = self.first // self.stride
         y = self.convolution(self.kept, threads)[:, :, self.given - begin : ready - begin]
         self.given = ready
-        first = max(0, ready - self.edge) * self.stride
+        # With a stride beyond the kernel the next output may begin after all that was heard.
+        first = min(max(0, ready - self.edge), seen // self.stride) * self.stride
         self.kept, self.first = self.kept[:, :, first - self.first :], first
         return y
 
