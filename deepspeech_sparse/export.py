@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from .errors import InputError
 from .features import FeaturesConfig
 from .files import refuse_unwritable
 from .model.cost import uses_per_second
@@ -153,6 +154,10 @@ def export(run: Path, *, out: Path, values: Values = "float32", codec: Codec = C
         InputError: nothing trained there, weights that `values` cannot hold, or no place to write
     """
     refuse_unwritable(out)
+    if is_run(out):  # a checkpoint there could still be resumed
+        raise InputError(
+            f"{out}: a model file is no checkpoint; give it a name such as {out.with_suffix('.safetensors')}"
+        )
     model = any_model(run)
     save_model(out, model, model.config, model.provenance, values=values, codec=codec)
     return info(out)

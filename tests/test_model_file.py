@@ -62,6 +62,10 @@ def test_the_front_end_travels_in_the_file(tmp_path):
         assert torch.equal(dict(model.front_end.named_buffers())[name], buffer), name
     samples = torch.randn(2, 8000)
     assert torch.equal(log_probs(model, samples), log_probs(module, samples))
+    module.front_end.deviation[3] = 0.0  # features of that bin would be infinite
+    save_model(tmp_path / "b.safetensors", module, config.model, {})
+    with pytest.raises(InputError, match=r"b\.safetensors: front_end.deviation of 0, below 0.001"):
+        load_model(tmp_path / "b.safetensors")
 
 
 def test_equal_models_give_equal_bytes_and_survive_a_second_round_trip(tmp_path):
@@ -201,6 +205,7 @@ def test_metadata_that_is_no_json_object_is_refused(text, words, tmp_path):
         (lambda m: m["config"].update(netwrok={}), "unknown key netwrok; did you mean network"),
         (lambda m: m["config"].update(network="evil.yaml"), "evil.yaml"),
         (lambda m: m["config"]["network"].update(cell="transformer"), "cell"),
+        (lambda m: m["config"]["network"].update(cell=None), "network.cell is null"),
         (lambda m: m["config"]["network"].update(hidden=9), r"weight_hh_l0 has shape \(24, 8\) instead of \(27, 9\)"),
         (lambda m: m["config"]["network"].update(hidden=10**13), "a model that its .* tensors cannot be"),
         (lambda m: m["config"]["network"].update(hidden=10**30), "a model that its .* tensors cannot be"),
@@ -220,6 +225,16 @@ def test_absurd_metadata_is_refused_before_anything_is_allocated(change, words, 
     bad = rewritten(model_file, metadata=change)
     with pytest.raises(InputError, match=rf"(?s)bad\.safetensors: .*{words}"):
         load_model(bad)
+
+
+@pytest.mark.parametrize("place", ["features", "network"])
+def test_a_model_file_imports_no_module_and_reads_no_other_file(place, model_file, monkeypatch):
+    (model_file.parent / "evil.py").write_text("raise AssertionError('run')\nclass X: pass\n")
+    (model_file.parent / "other.yaml").write_text("{}\n")
+    monkeypatch.syspath_prepend(model_file.parent)
+    for text in ("evil.X", str(model_file.parent / "other.yaml")):
+        with pytest.raises(InputError, match=f"{place} is .*; give a mapping of settings"):
+            load_model(rewritten(model_file, metadata=lambda m, text=text: m["config"].update({place: text})))
 
 
 @pytest.mark.parametrize(
@@ -273,6 +288,15 @@ def test_export_writes_the_best_checkpoint_of_a_run_with_its_history(tmp_path):
     assert written == info(tmp_path / "model.safetensors")
     last = export(run / "checkpoints" / "last.ckpt", out=tmp_path / "last.safetensors")
     assert last.provenance["best_dev_wer"] is None, "no validation had been run"
+
+
+def test_export_never_takes_the_place_of_a_checkpoint(tmp_path):
+    config = tiny_config()
+    checkpoint = run_of(tiny_module(config), config, tmp_path / "run") / "checkpoints" / "best.ckpt"
+    before = checkpoint.read_bytes()
+    with pytest.raises(InputError, match=r"best\.ckpt: a model file is no checkpoint; .*best\.safetensors"):
+        export(checkpoint, out=checkpoint)
+    assert checkpoint.read_bytes() == before
 
 
 def test_export_refuses_what_was_never_trained_and_where_nothing_can_be_written(tmp_path):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..features import FrontEnd
+from ..features import TINY_DEVIATION, FrontEnd
 from ..model_config import ModelConfig
 from ..text import Alphabet
 from .metadata import build, described, empty_network, opened
@@ -92,6 +92,9 @@ def open_model(path: str | Path) -> StoredModel:
     buffers = StoredTensors(file, description.storage, path, "front_end.")
     for name, buffer in front_end.named_buffers():
         buffer.copy_(buffers[name])
+    if description.config.features.normalise == "global" and (front_end.deviation < TINY_DEVIATION).any():
+        least = front_end.deviation.min().item()
+        raise InputError(f"{path}: front_end.deviation of {least:g}, below {TINY_DEVIATION}; export the run again")
     tensors = StoredTensors(file, description.storage, path, "network.")
     return StoredModel(
         description.config,
