@@ -22,6 +22,15 @@ def small(**settings) -> NetworkConfig:
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "clipped_rnn"])
+@pytest.mark.parametrize("training", [True, False])
+def test_utterances_of_one_frame_and_of_none_pass(cell, training):
+    network = Network(small(cell=cell, fully_connected=7), bins=9, labels=5).train(training)
+    for frames in ([1], [4, 0], [0]):
+        logits, output_frames = network(torch.randn(len(frames), max(frames) or 1, 9), torch.tensor(frames))
+        assert logits.isfinite().all() and output_frames.tolist() == list(map(network.output_frames, frames))
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm", "clipped_rnn"])
 @pytest.mark.parametrize("bidirectional", [True, False])
 def test_padding_never_changes_a_result(cell, bidirectional):
     """An utterance gives the same logits alone and in a batch of longer ones, whatever stands in the padding."""

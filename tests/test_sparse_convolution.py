@@ -306,3 +306,6 @@ def test_strides_too_long_for_the_kernels_are_torchs():
     assert layer.dense and layer(torch.ones(1, 1, 5001)).shape == (1, 1, 2)
     with pytest.raises(ValueError, match="stride"):
         SparseConvolution.from_dense(weight, (5000, 1), one, torch.zeros(1), choice="sparse")
+    unmeasured = torch.zeros(1, 1, 3, 41)
+    unmeasured[..., 0] = 1.0  # its zeros say sparse
+    assert SparseConvolution.from_dense(unmeasured, (5000, 1), one, torch.zeros(1)).dense

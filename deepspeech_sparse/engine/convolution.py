@@ -125,7 +125,7 @@ class SparseConvolution:
         if choice == "sparse" and native() is None:
             raise ValueError("choice 'sparse' needs native kernels: there are none, or torch is forced")
         weight, shift = (weight * scale[:, None, None, None]).detach(), shift.detach()
-        seconds = None
+        wanted, seconds = choice, None
         if choice is None and native() is None:
             choice = "dense"
         if choice is None and math.prod(measured_shape(weight, stride)) > MOST_MEASURED:
@@ -134,7 +134,7 @@ class SparseConvolution:
         try:
             made = {name: way(weight, stride, shift) for name, way in ways.items() if choice in (None, name)}
         except ValueError:
-            if choice is not None:
+            if wanted is not None:
                 raise
             choice, made = "dense", {"dense": TorchConvolution(weight, stride, shift)}
         if choice is None:

@@ -59,7 +59,8 @@ class SparseMatrix:
             dense: (rows, columns) float32 on the CPU, at most 65,536 columns unless block is None; copied
             block: (1, 1), (8, 1), (16, 1) or (4, 4); None packs zeros too
             values: "float32"; "float16", rounded to the nearest; or "int8", each row in steps of its largest
-                magnitude / 127. A matrix that was rounded before, to the same format, is packed without any loss
+                magnitude / 127. A matrix that was rounded before, to the same format, is packed without any loss;
+                of int8, rows in which 127 steps occur
 
         Raises:
             ValueError: another block, format, shape, dtype or device; values that do not fit the format

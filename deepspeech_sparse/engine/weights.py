@@ -33,7 +33,8 @@ class Weights:
 
     Args:
         tensors: by the names of the network's state
-        values: how the values of some are rounded already, "float16" or "int8", by the same names: they are packed so
+        values: how the values of some are rounded already, "float16" or "int8", by the same names: they are packed so,
+            as `SparseMatrix.from_dense` does
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], values: Mapping[str, str] = MappingProxyType({})) -> None:

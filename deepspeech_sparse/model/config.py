@@ -51,8 +51,8 @@ class NetworkConfig:
         hidden: units per direction (H)
         bidirectional: read the utterance in both directions; such a model cannot stream
         merge: how two directions are joined: their sum (H features) or side by side (2 H features)
-        batch_norm: sequence-wise batch norm before every recurrent layer but the first, and in the fully
-            connected layer; clipped_rnn always has it, on its input term
+        batch_norm: sequence-wise batch norm before every recurrent layer but the first; the fully connected layer
+            always has it, and clipped_rnn, on its input term
         dropout: share of each recurrent layer's outputs set to zero in training
         lookahead: future frames seen by the lookahead convolution, 0 for none
         fully_connected: units of the layer before the CTC head, 0 for none

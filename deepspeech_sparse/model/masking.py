@@ -25,8 +25,14 @@ class SequenceNorm(nn.BatchNorm1d):
         # Gathering the real frames keeps torch's fused kernel, and its gradient, exact without a masked variant.
         # The cast follows autocast, which may run the norm in another precision than its input.
         flat = x[real]
-        normalised[real] = super().forward(flat.flatten(0, -2)).view_as(flat).to(x.dtype)
+        normalised[real] = self.normalised(flat.flatten(0, -2)).view_as(flat).to(x.dtype)
         return normalised
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """(N, H) -> (N, H); a single frame has no variance: in training, too, it is held against the running ones."""
+        if len(x) > 1:
+            return super().forward(x)
+        return nn.functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
 def clipped_relu(x: Tensor) -> Tensor:

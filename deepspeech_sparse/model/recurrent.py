@@ -32,8 +32,9 @@ class FusedRecurrence(nn.Module):
     def forward(self, x: Tensor, frames: Tensor) -> Tensor:
         if self.norm is not None:
             x = self.norm(x, frames)
-        # torch's own layers know packed sequences alone, ours do without.
-        y = self.cell.over(x, lengths=frames)[0] if self.cell.takes(x) else self.packed(x, frames)
+        # torch's own layers know packed sequences alone, none of them empty; ours do without.
+        ours = self.cell.takes(x) or not frames.all()
+        y = self.cell.over(x, lengths=frames)[0] if ours else self.packed(x, frames)
         if self.sum_directions:
             forwards, backwards = y.chunk(2, dim=-1)
             y = forwards + backwards
