@@ -19,6 +19,7 @@ import pytest
 
 from deepspeech_sparse.errors import InputError
 from deepspeech_sparse.report import layers, pairs, points, report, ticks, write_report
+from deepspeech_sparse.report.contrasts import contrasts_table
 from deepspeech_sparse.report.drawing import DENSE, SVG
 from deepspeech_sparse.report.pairs import contrast, differ_in_several, pairs_of, relative_change
 from deepspeech_sparse.report.plots import series_looks, wer_pictures
@@ -26,6 +27,7 @@ from deepspeech_sparse.report.points import Point, matched_by_nonzeros, points_o
 from deepspeech_sparse.report.sensitivity import stars_of
 from deepspeech_sparse.report.sensitivity_plot import MOST
 from deepspeech_sparse.report.sensitivity_words import outside, star_paragraphs
+from deepspeech_sparse.report.tested import tested_points as both_sets_of  # pytest collects what begins with test
 from deepspeech_sparse.report.ticks import log_ticks
 from deepspeech_sparse.report.words import against_dense, seeds
 from deepspeech_sparse.results import Result, read_results, write_results
@@ -364,6 +366,26 @@ def test_a_test_set_has_a_table_and_a_paragraph_of_its_own(rows, tmp_path):
     assert f"best on the dev set ({100 * best.wer:.2f} %), {best.name}, errs in" in said
     assert f"errs in {100 * twins[best.first.run].wer:.2f} % of the words; {points[0].name} in" in said
     assert (tmp_path / "page" / "tested.csv").exists()
+
+
+def test_means_are_held_against_each_other_on_both_sets(rows, tmp_path):
+    chosen = [row for row in rows if row.done]
+    tests = [replace(row, manifest="eval.jsonl", word_errors=row.word_errors[::-1]) for row in chosen[1:]]
+    write_report(chosen, tmp_path, tests=tests)
+    head, *table = csv.reader((tmp_path / "contrasts.csv").open())
+    points, twins = points_of(chosen), {point.first.run: point for point in points_of(tests)}
+    assert len(table) == math.comb(len(points), 2) and head[7:9] == ["dev: sign-flip p", "test: WER %"]
+    for (first, second), row in zip(itertools.combinations(points, 2), table):
+        assert row[:2] == [second.name, first.name]
+        held = contrast(first, second)
+        ends = held.difference.low, held.difference.high
+        numbers = [100 * number for number in (second.wer, first.wer, held.relative, *ends)]
+        assert [float(text) for text in row[2:8]] == pytest.approx([*numbers, held.p_value])
+        if chosen[0] in first.results:  # a seed of which was not tested
+            assert row[8:] == [""] * 6
+        else:
+            own = contrast(twins[first.first.run], twins[second.first.run])
+            assert float(row[13]) == pytest.approx(own.p_value)
 
 
 def test_without_a_test_set_nothing_speaks_of_one(page, folder):
@@ -843,6 +865,24 @@ def test_the_committed_study_of_an4_says_what_its_results_say(monkeypatch):
             assert text in line
     assert f"{len(done)} of {len(rows)} trainings" in told
     assert {cell.name for cell in load_study(folder / "study.yaml", folder).cells} == {row.run for row in rows}
+
+
+def test_every_p_value_told_of_an4_is_one_of_the_reports():
+    """In RESULTS.md and in the README, rounded as it stands there; and the committed tables are those of the rows."""
+    root = Path(__file__).parent.parent
+    study = root / "recipes" / "an4" / "study"
+    points = points_of(row for row in read_results(study) if row.done)
+    tested = both_sets_of(points, read_results(study / "test.csv"))
+    table = contrasts_table(points, tested)
+    assert table.csv() == (study / "report" / "contrasts.csv").read_bytes()
+    known = [value for row in table.rows for value in (row[7], row[13])]
+    opening = (root / "README.md").read_text().split("## Install")[0]
+    told = re.findall(r"(?:\bp |\| )([=<]) (\d+\.\d+)", (root / "recipes" / "an4" / "RESULTS.md").read_text() + opening)
+    assert len(told) > 20
+    for sign, text in told:
+        step = 0.5 * 10.0 ** -len(text.split(".")[1])
+        close = [p for p in known if (p < float(text) if sign == "<" else abs(p - float(text)) <= 1.001 * step)]
+        assert close, f"p {sign} {text} is in no row"
 
 
 def test_the_committed_sensitivity_study_says_what_its_readme_says():

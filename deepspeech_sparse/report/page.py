@@ -10,6 +10,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..files import refuse_unwritable, write_whole
 from ..results import TEST_TABLE, Result, failures, read_results
+from .contrasts import contrasts_table
 from .drawing import Picture, printable
 from .gradients import gradient_tables
 from .layers import layer_pictures
@@ -133,8 +134,8 @@ def write_report(
     else:
         absent.append("No test of the differences: no two runs say where their errors are on the same utterances.")
     tested = tested_points(points, measured(tests))
-    beside = paper_table(points)
-    parts += [*([tested_table(tested)] if tested else []), *([beside] if beside else []), *gradient_tables(points)]
+    of_means = (tested_table(tested) if tested else None, paper_table(points), contrasts_table(points, tested))
+    parts += [*(table for table in of_means if table is not None), *gradient_tables(points)]
     parts.append(provenance_table(done))
     if missing:
         parts.append(failures_table(missing))

@@ -39,7 +39,8 @@ AXES = (
         "WER against non-zeros: large and sparse, or small and dense?",
         "parameters that are not zero (log scale)",
         True,
-        "Sparsity pays where a sparse line runs below the dense one at the same number of non-zeros.",
+        "Sparsity pays where sparse models lie below the dense line at the same number of non-zeros. Black joins dense "
+        "models by size, grey those pruned in one way to one share of zeros.",
         joins_dense=True,
     ),
     Axis(
@@ -109,6 +110,7 @@ def wer_picture(points: Sequence[Point], axis: Axis, styles: dict[str, Look], le
         handles: dict[str, Any] = {}
         if axis.joins_dense:
             join_dense(axes, points, axis)
+            join_sparse(axes, points, axis)
         shifts = sideways(series, axis)
         for name, members in series.items():
             handles[name] = draw_series(axes, members, axis, styles[name], shifts[name], figure)
@@ -162,7 +164,8 @@ def draw_series(axes: Axes, members: Sequence[Point], axis: Axis, look: Look, sh
             seeds = [100 * result.wer for result in point.results]
             places = [x if (own := number(result, axis.field)) is None else own for result in point.results]
             axes.plot(places, seeds, "o", color=look.colour, markersize=4, alpha=0.35, markeredgewidth=0, **moved)
-    joined = "none" if members[0].dense and axis.joins_dense else look.line
+    alone = len(members) == 1 or (members[0].dense and axis.joins_dense)
+    joined = "none" if alone else look.line
     [line] = axes.plot(where, rates, linestyle=joined, zorder=3, **look.marks, **moved)
     return line
 
@@ -210,6 +213,20 @@ def join_dense(axes: Axes, points: Sequence[Point], axis: Axis) -> None:
         if dense:
             line = sorted((position(point, axis), 100 * point.wer) for point in dense)
             axes.plot(*zip(*line), color="black", linewidth=1.2, zorder=2)
+
+
+def join_sparse(axes: Axes, points: Sequence[Point], axis: Axis) -> None:
+    """A grey line through networks of several sizes that were pruned in the same way, as far as each."""
+    ways: dict[tuple, list[Point]] = {}
+    for point in points:
+        if not point.dense and not point.varied and not point.told:
+            first = point.first
+            way = (first.method, first.pattern, first.scope, first.cell, first.target_sparsity, first.gradients)
+            ways.setdefault(way, []).append(point)
+    for members in ways.values():
+        if len({point.first.hidden for point in members}) == len(members) > 1:
+            line = sorted((position(point, axis), 100 * point.wer) for point in members)
+            axes.plot(*zip(*line), color="0.45", linewidth=1.2, linestyle="--", zorder=1)
 
 
 def in_words(series: dict[str, list[Point]], axis: Axis) -> str:

@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 
 def logarithmic(axes: Axes, direction: Literal["x", "y"], values: Sequence[float]) -> None:
-    """A log axis whose ticks can be read: 3 to 6 round numbers, with k, M or G."""
+    """A log axis whose ticks can be read: 4 to 6 round numbers, with k, M or G."""
     low, high = min(values), max(values)
     margin = max((high / low) ** 0.08, 1.1)
     low, high = low / margin, high * margin
@@ -33,7 +33,7 @@ def log_ticks(low: float, high: float) -> list[float]:
         decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
         ticks = sorted({float(f"{step * decade:.12g}") for decade in decades for step in steps})
         ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) >= 3:
+        if len(ticks) >= 4:
             return ticks[:: -(-len(ticks) // 6)]
     return [tick for tick in MaxNLocator(4).tick_values(low, high).tolist() if low <= tick <= high]
 

@@ -1,0 +1,55 @@
+"""Every model against every other, means over their seeds, on the dev and on the test set."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from ..significance import readable_p_value
+from .pairs import contrast
+from .points import Point
+from .tables import Column, Table, hundredths, signed
+from .tested import Tested
+
+MOST = 15  # models; above, the table of single runs and that of the paper have to do
+
+
+def contrasts_table(points: Sequence[Point], tested: Sequence[Tested]) -> Table | None:
+    """A row for every two points; None where each has one seed, or there are too many of them."""
+    points = [point for point in points if not point.varied]
+    if not 2 <= len(points) <= MOST or all(len(point.results) == 1 for point in points):
+        return None
+    twins = [(dev, test) for dev, test in tested if not dev.varied]
+
+    def held(first: Point | None, second: Point | None) -> tuple:
+        if first is None or second is None:
+            return (None,) * 6
+        found = contrast(first, second)
+        ends = (None, None) if found.difference is None else (found.difference.low, found.difference.high)
+        low, high = (None if end is None else 100 * end for end in ends)
+        return (100 * second.wer, 100 * first.wer, 100 * found.relative, low, high, found.p_value)
+
+    def twin(point: Point) -> Point | None:
+        return next((test for dev, test in twins if dev is point), None)
+
+    def row(first: Point, second: Point) -> tuple:
+        on_test = held(twin(first), twin(second)) if twins else ()
+        return (second.name, first.name, *held(first, second), *on_test)
+
+    def columns(of: str) -> tuple[Column, ...]:
+        shown = (("WER %", hundredths), ("against, WER %", hundredths), ("relative %", signed))
+        shown += (("difference from", signed), ("to", signed), ("sign-flip p", readable_p_value))
+        return tuple(Column(f"{of}{title}", show) for title, show in shown)
+
+    heads = (
+        Column("model"),
+        Column("against"),
+        *columns("dev: " if twins else ""),
+        *(columns("test: ") if twins else ()),
+    )
+    note = (
+        "Means over seeds; relative change with the paper's sign, negative is worse; difference in points, its 95 % "
+        "interval. Not corrected for the number of pairs: some of many differences look significant by luck."
+    )
+    rows = tuple(row(*pair) for pair in itertools.combinations(points, 2))
+    return Table("contrasts", "Means against each other", heads, rows, note)
