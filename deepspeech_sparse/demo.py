@@ -64,6 +64,8 @@ def run_demo(out: Path, *, seed: int = 0, epochs: int = EPOCHS, utterances: int 
     console = Console()
     started = time.monotonic()
     mark = out / ".demo"
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is no folder; choose another with --out")
     if out.exists() and any(out.iterdir()):
         if not mark.exists():
             raise InputError(f"{out}: this folder is not a demo's and is not empty; choose another with --out")

@@ -144,7 +144,7 @@ def read_results(path: str | Path) -> list[Result]:
     finally:
         csv.field_size_limit(usual)  # it is the whole process's
     if not rows:
-        raise InputError(f"{path}: no row in this table")
+        raise InputError(f"{path}: no row in this table; give the results.csv of a study")
     if "run" not in rows[0] or "wer" not in rows[0]:
         raise InputError(f"{path}: no columns `run` and `wer`; this is not the results.csv of a study")
     return [result_of(row, f"{path}: row {number}") for number, row in enumerate(rows, start=1)]

@@ -116,7 +116,7 @@ def test_matched_pair_and_sign_flip_agree_on_many_short_utterances():
     rng = np.random.default_rng(3)
     first, second = (["".join(row) for row in rng.choice(["0", "1"], (3000, 2), p=[1 - p, p])] for p in (0.08, 0.095))
     differences = np.array([sum(map(int, b)) - sum(map(int, a)) for a, b in zip(first, second)])
-    assert matched_pair_p_value(first, second) == pytest.approx(sign_flip_p_value(differences), abs=0.01)
+    assert matched_pair_p_value(first, second) == pytest.approx(sign_flip_p_value(differences), rel=0.15)
 
 
 def test_the_interval_of_a_difference_is_that_of_all_draws():
