@@ -54,3 +54,28 @@ def test_files_that_the_map_names_are_in_their_folder():
     for folder, text in (match.groups() for match in folders):
         named = re.findall(r"\w+\.py", text)
         assert all((PACKAGE / folder / name).is_file() for name in named), f"{folder}: {named}"
+
+
+def includes(path: Path) -> list[str]:
+    """What a file of native/ includes: "layouts/cell.h", "<cstdint>"."""
+    return [found.strip('"') for found in re.findall(r'#include ("[^"]+"|<[^>]+>)', path.read_text())]
+
+
+def test_native_rooms_are_on_the_map_and_include_only_from_below():
+    text = (ROOT / "README.md").read_text().split("\n    native/")[1].split("\n    recipes/")[0]
+    rooms = re.findall(r"^ {6}(\w+)/", text, re.MULTILINE)
+    assert sorted(rooms) == sorted(path.name for path in (ROOT / "native").iterdir() if path.is_dir())
+    for path in (ROOT / "native").glob("*/*"):
+        for other in (name.split("/")[0] for name in includes(path) if "/" in name and not name.startswith("<")):
+            assert rooms.index(other) >= rooms.index(path.parent.name), f"{path.relative_to(ROOT)} includes {other}/"
+
+
+def test_what_is_compiled_once_per_instruction_set_has_no_standard_templates():
+    """One compiled for AVX-512 could be the copy that the linker keeps for all."""
+    files = [path for room in ("kernels", "layouts") for path in (ROOT / "native" / room).iterdir()]
+    assert len(files) > 15
+    for path in files:
+        outside = {
+            name for name in includes(path) if name.startswith("<") or not name.startswith(("kernels/", "layouts/"))
+        }
+        assert outside <= {"<cstdint>", "<cstddef>", "<immintrin.h>"}, f"{path.relative_to(ROOT)}: {outside}"
