@@ -23,13 +23,14 @@ from .model_file import (
     FileSizes,
     TensorSize,
     file_sizes,
+    is_run,
     model_bytes,
     portable,
     save_model,
 )
 from .model_file.codec import Codec
 from .model_file.values import Values
-from .models import any_model, is_run, model_name
+from .models import any_model, model_name
 from .pruning import prunable_weights
 
 

@@ -81,8 +81,3 @@ def write_epoch(path: Path, columns: Sequence[str], epoch: int, rows: Sequence[M
     writer.writeheader()
     writer.writerows([*earlier, *rows])
     write_whole(path, table.getvalue().encode())
-
-
-def is_run(source: str | Path) -> bool:
-    """Whether `source` is a run folder or a checkpoint, not a model file."""
-    return Path(source).is_dir() or Path(source).suffix == ".ckpt"

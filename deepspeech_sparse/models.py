@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .files import is_run
-from .model_file import Model, StoredModel, load_model, open_model
+from .model_file import Model, StoredModel, is_run, load_model, open_model
 
 
 def any_model(source: str | Path) -> Model:

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..corpora.manifest import Utterance, samples_of
-from ..files import is_run
 from ..machine.memory import peaks_in_children
 from ..machine.timing import in_turn
-from ..model_file import save_model
+from ..model_file import is_run, save_model
 from ..models import run_model
 from ..recognition.inference import Engine
 from ..recognition.recognizer import Recognizer

@@ -155,6 +155,11 @@ def load_model(path: str | Path) -> Model:
     return Model(stored.front_end, stored.network(), stored.config, stored.provenance)
 
 
+def is_run(source: str | Path) -> bool:
+    """Whether `source` is a run folder or a checkpoint, not a model file."""
+    return Path(source).is_dir() or Path(source).suffix == ".ckpt"
+
+
 def portable(config: Any) -> Any:
     """A config as plain values, paths reduced to their last part: a model does not tell whose machine made it."""
     if is_dataclass(config):

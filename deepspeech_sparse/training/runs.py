@@ -16,9 +16,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from ..augment import Augment
 from ..corpora.manifest import Utterance
 from ..errors import InputError
-from ..files import is_run
 from ..gradients.callback import METRICS, SparseGradients
-from ..model_file import Model, load_model, portable
+from ..model_file import Model, is_run, load_model, portable
 from ..pruning import GradualPruning, PruningConfig
 from ..settings import config_to_dict
 from ..text import Alphabet, frames_needed

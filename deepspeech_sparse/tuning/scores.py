@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..corpora.manifest import Utterance
 from ..evaluation.wer import in_batches, read_utterance
-from ..files import is_run, write_whole
+from ..files import write_whole
+from ..model_file import is_run
 from ..recognition.recognizer import Recognizer
 
 BATCH_SECONDS = 120.0
