@@ -7,15 +7,31 @@
 
 namespace {
 
-template <int N>
-inline Vector<N> relu(Vector<N> sum) {
-    return sum < 0.f ? Vector<N>{} : sum;  // NaN stays
-}
+// What a cell of one gate makes of its sum, and what is left of the gradient dh behind it where it made h.
 
-template <int N>
-inline Vector<N> clipped_relu(Vector<N> sum) {
-    return limited<N>(sum, 0.f, sparse::kClip);
-}
+struct Tanh {
+    template <int N>
+    static Vector<N> value(Vector<N> sum) { return hyperbolic<N>(sum); }
+    template <int N>
+    static Vector<N> behind(Vector<N> h, Vector<N> dh) { return dh * (1.f - h * h); }
+};
+
+struct Relu {
+    template <int N>
+    static Vector<N> value(Vector<N> sum) { return sum < 0.f ? Vector<N>{} : sum; }  // NaN stays
+    template <int N>
+    static Vector<N> behind(Vector<N> h, Vector<N> dh) { return h == 0.f ? Vector<N>{} : dh; }
+};
+
+struct ClippedRelu {
+    template <int N>
+    static Vector<N> value(Vector<N> sum) { return limited<N>(sum, 0.f, sparse::kClip); }
+    template <int N>
+    static Vector<N> behind(Vector<N> h, Vector<N> dh) {
+        const Vector<N> inside = h == 0.f ? Vector<N>{} : dh;
+        return h == sparse::kClip ? Vector<N>{} : inside;
+    }
+};
 
 template <int N>
 struct GruUnits {

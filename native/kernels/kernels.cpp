@@ -31,11 +31,12 @@ namespace SPARSE_PATH {
     }
 
 #define SPARSE_TRAINING(step) \
-    {step<TrainRnn>, step<TrainGru>, step<TrainLstm>, step<TrainClippedRnn>, step<TrainRelu>}
+    {step<TrainOneGate<Tanh>>, step<TrainGru>, step<TrainLstm>, step<TrainOneGate<ClippedRelu>>, \
+     step<TrainOneGate<Relu>>}
 
 #define SPARSE_KERNELS(name, X) \
     {name, SPARSE_PRODUCTS(X, float), SPARSE_PRODUCTS(X, Half), SPARSE_PRODUCTS(X, int8_t), transpose, \
-     {step<Rnn>, step<Gru>, step<Lstm>, step<ClippedRnn>}, SPARSE_TRAINING(train_forward), \
+     {step<OneGate<Tanh>>, step<Gru>, step<Lstm>, step<OneGate<ClippedRelu>>}, SPARSE_TRAINING(train_forward), \
      SPARSE_TRAINING(train_backward), round_small, keep_larger, keep_where, \
      kWidth, kTileWidth, list_entries, add_listed, add_dense, kTileFrames, convolve, \
      convolve_scratch}

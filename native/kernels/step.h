@@ -15,17 +15,11 @@ inline Vector<N> sum_of(const Step& s, int gate, int64_t at) {
     return load<N>(s.input + gate * s.input_gate + at) + load<N>(s.product + gate * s.product_gate + at);
 }
 
-struct ClippedRnn {
+template <class Function>
+struct OneGate {
     template <int N>
     static void units(const Step& s, int64_t at) {
-        store<N>(s.state + at, clipped_relu<N>(sum_of<N>(s, 0, at)));
-    }
-};
-
-struct Rnn {
-    template <int N>
-    static void units(const Step& s, int64_t at) {
-        store<N>(s.state + at, hyperbolic<N>(sum_of<N>(s, 0, at)));
+        store<N>(s.state + at, Function::template value<N>(sum_of<N>(s, 0, at)));
     }
 };
 

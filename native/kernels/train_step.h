@@ -15,42 +15,16 @@ inline Vector<N> sum_of(const ForwardStep& s, int gate, int64_t at) {
     return load<N>(s.gates + gate * s.gate + at) + load<N>(s.product + gate * s.product_gate + at);
 }
 
-struct TrainRnn {
+template <class Function>
+struct TrainOneGate {
     template <int N>
     static void forward(const ForwardStep& s, int64_t at) {
-        store<N>(s.state + at, hyperbolic<N>(sum_of<N>(s, 0, at)));
+        store<N>(s.state + at, Function::template value<N>(sum_of<N>(s, 0, at)));
     }
     template <int N>
     static void backward(const BackwardStep& s, int64_t at) {
-        const Vector<N> h = load<N>(s.state + at), dh = load<N>(s.future + at) + load<N>(s.upper + at);
-        store<N>(s.gradient + at, dh * (1.f - h * h));
-        store<N>(s.future + at, Vector<N>{});
-    }
-};
-
-struct TrainRelu {
-    template <int N>
-    static void forward(const ForwardStep& s, int64_t at) {
-        store<N>(s.state + at, relu<N>(sum_of<N>(s, 0, at)));
-    }
-    template <int N>
-    static void backward(const BackwardStep& s, int64_t at) {
-        const Vector<N> h = load<N>(s.state + at), dh = load<N>(s.future + at) + load<N>(s.upper + at);
-        store<N>(s.gradient + at, h == 0.f ? Vector<N>{} : dh);
-        store<N>(s.future + at, Vector<N>{});
-    }
-};
-
-struct TrainClippedRnn {
-    template <int N>
-    static void forward(const ForwardStep& s, int64_t at) {
-        store<N>(s.state + at, clipped_relu<N>(sum_of<N>(s, 0, at)));
-    }
-    template <int N>
-    static void backward(const BackwardStep& s, int64_t at) {
-        const Vector<N> h = load<N>(s.state + at), dh = load<N>(s.future + at) + load<N>(s.upper + at);
-        const Vector<N> inside = h == 0.f ? Vector<N>{} : dh;
-        store<N>(s.gradient + at, h == sparse::kClip ? Vector<N>{} : inside);
+        const Vector<N> dh = load<N>(s.future + at) + load<N>(s.upper + at);
+        store<N>(s.gradient + at, Function::template behind<N>(load<N>(s.state + at), dh));
         store<N>(s.future + at, Vector<N>{});
     }
 };
