@@ -47,6 +47,13 @@ GOLDEN = {
         "an406-fcaw-b": "rubout g m e f three nine",
         "an426-fvap-b": "enter nine two eight",
     },
+    "an4-gru-spliced-sparse-big": {
+        "an391-mjwl-b": "enter two nine eight one",
+        "an396-miry-b": "erase a b f n q fifty seven",
+        "an401-mdms2-b": "enter seven one five four",
+        "an406-fcaw-b": "rubout g m e s three nine",
+        "an426-fvap-b": "enter nine two eight",
+    },
     "an4-streaming-sparse": {
         "an391-mjwl-b": "enter two nine eight one",
         "an396-miry-b": "erase a b f m q fifty seven",
@@ -64,6 +71,7 @@ GOLDEN_SPOKEN = {
     "an4-gru-spliced": ("enter", "enter six nine five eight"),
     "an4-gru-sparse": ("enter", "enter six five five eight"),
     "an4-gru-sparse-big": ("enter", "enter six five five eight"),
+    "an4-gru-spliced-sparse-big": ("enter", "en teo six fine five eight"),
     "an4-streaming-sparse": ("enter", "enter six five five threght"),
     "digits-gru-sparse": ("digits", "three oneight six nine two"),
 }
@@ -76,6 +84,7 @@ GOLDEN_SPOKEN = {
         ("an4-gru-spliced", 2_238_493, 2_238_492, 0.0),  # float16: one weight is too small for it
         ("an4-gru-sparse", 2_238_493, 264_426, 0.9),
         ("an4-gru-sparse-big", 5_870_821, 638_092, 0.9),
+        ("an4-gru-spliced-sparse-big", 5_870_821, 638_092, 0.9),
         ("an4-streaming-sparse", 4_252_669, 478_717, 0.9),
         ("digits-gru-sparse", 631_629, 78_669, 0.9),
     ],
