@@ -137,6 +137,12 @@ def test_wrong_configs_are_refused_naming_file_and_key(values, words):
         config_of(values, "my.yaml")
 
 
+def test_errors_spell_out_what_a_terminal_would_obey_and_nothing_else():
+    assert str(InputError("a\x1b[2J\u202eb\udce9\u2028")) == r"a\x1b[2J\u202eb\udce9\u2028"
+    shown = "une seconde\u00a0; \u3000\u200d\n\tend"
+    assert str(InputError(shown)) == shown
+
+
 @pytest.mark.parametrize(
     "text, value",
     [

@@ -388,6 +388,23 @@ def test_means_are_held_against_each_other_on_both_sets(rows, tmp_path):
             assert float(row[13]) == pytest.approx(own.p_value)
 
 
+def test_a_model_without_errors_has_no_relative_change(tmp_path):
+    perfect = [made_up("dense", "", 224, 0.0, seed) for seed in (0, 1)]
+    clean = [replace(row, wer=0.0, word_errors=tuple("0" * len(word) for word in row.word_errors)) for row in perfect]
+    write_report([*clean, made_up("narang", "single", 224, 0.9)], tmp_path)
+    [row] = csv.DictReader((tmp_path / "contrasts.csv").open())
+    assert row["relative %"] == "" and float(row["WER %"]) > 0
+
+
+def test_sparse_networks_of_several_sizes_are_joined_where_they_were_told_one_share_of_zeros():
+    rows = [made_up("narang", "single", hidden, 0.9) for hidden in (128, 256)]
+    told, untold = (
+        next(picture for picture in wer_pictures(points_of(made))[0] if picture.name == "wer-nonzeros")
+        for made in (rows, [replace(row, target_sparsity=None) for row in rows])
+    )
+    assert told.svg.count(b"stroke-dasharray") == untold.svg.count(b"stroke-dasharray") + 1
+
+
 def test_without_a_test_set_nothing_speaks_of_one(page, folder):
     assert "On the test set" not in page.tables and not (folder / "tested.csv").exists()
 

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import InputError
 
 LOG10 = math.log(10.0)  # KenLM's scores are decimal logarithms; alpha weighs natural ones, as in ctcdecode
-REMEDY = "pip install 'deepspeech-sparse[beam]', or choose --decoder.kind greedy"
+REMEDY = "pip install 'deepspeech-sparse[beam]' (wheels up to Python 3.12), or choose --decoder.kind greedy"
 
 
 def load_kenlm(path: Path, units: Sequence[str], what: str) -> Any:

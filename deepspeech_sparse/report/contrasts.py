@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 from ..significance import readable_p_value
@@ -27,7 +28,8 @@ def contrasts_table(points: Sequence[Point], tested: Sequence[Tested]) -> Table 
         found = contrast(first, second)
         ends = (None, None) if found.difference is None else (found.difference.low, found.difference.high)
         low, high = (None if end is None else 100 * end for end in ends)
-        return (100 * second.wer, 100 * first.wer, 100 * found.relative, low, high, found.p_value)
+        relative = None if math.isnan(found.relative) else 100 * found.relative  # of one without errors
+        return (100 * second.wer, 100 * first.wer, relative, low, high, found.p_value)
 
     def twin(point: Point) -> Point | None:
         return next((test for dev, test in twins if dev is point), None)

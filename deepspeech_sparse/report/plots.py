@@ -219,7 +219,7 @@ def join_sparse(axes: Axes, points: Sequence[Point], axis: Axis) -> None:
     """A grey line through networks of several sizes that were pruned in the same way, as far as each."""
     ways: dict[tuple, list[Point]] = {}
     for point in points:
-        if not point.dense and not point.varied and not point.told:
+        if not point.dense and not point.varied and not point.told and point.first.target_sparsity is not None:
             first = point.first
             way = (first.method, first.pattern, first.scope, first.cell, first.target_sparsity, first.gradients)
             ways.setdefault(way, []).append(point)
