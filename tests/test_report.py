@@ -394,6 +394,8 @@ def test_a_model_without_errors_has_no_relative_change(tmp_path):
     write_report([*clean, made_up("narang", "single", 224, 0.9)], tmp_path)
     [row] = csv.DictReader((tmp_path / "contrasts.csv").open())
     assert row["relative %"] == "" and float(row["WER %"]) > 0
+    [row] = csv.DictReader((tmp_path / "paper.csv").open())
+    assert row["relative %"] == "" and row["the paper's name"] == "sparse"
 
 
 def test_sparse_networks_of_several_sizes_are_joined_where_they_were_told_one_share_of_zeros():

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 
 from ..significance import readable_p_value
-from .pairs import contrast
+from .pairs import MANY, contrast
 from .points import Point
-from .tables import Column, Table, hundredths, signed
+from .tables import Column, Table, hundredths, signed, times_hundred
 from .tested import Tested
-
-MOST = 15  # models; above, the table of single runs and that of the paper have to do
 
 
 def contrasts_table(points: Sequence[Point], tested: Sequence[Tested]) -> Table | None:
-    """A row for every two points; None where each has one seed, or there are too many of them."""
+    """A row for every two points of up to 15; None of more, and where each has one seed."""
     points = [point for point in points if not point.varied]
-    if not 2 <= len(points) <= MOST or all(len(point.results) == 1 for point in points):
+    if not 2 <= len(points) <= MANY or all(len(point.results) == 1 for point in points):
         return None
     twins = [(dev, test) for dev, test in tested if not dev.varied]
 
@@ -27,9 +24,8 @@ def contrasts_table(points: Sequence[Point], tested: Sequence[Tested]) -> Table 
             return (None,) * 6
         found = contrast(first, second)
         ends = (None, None) if found.difference is None else (found.difference.low, found.difference.high)
-        low, high = (None if end is None else 100 * end for end in ends)
-        relative = None if math.isnan(found.relative) else 100 * found.relative  # of one without errors
-        return (100 * second.wer, 100 * first.wer, relative, low, high, found.p_value)
+        shares = (second.wer, first.wer, found.relative, *ends)
+        return (*map(times_hundred, shares), found.p_value)
 
     def twin(point: Point) -> Point | None:
         return next((test for dev, test in twins if dev is point), None)

@@ -47,18 +47,21 @@ class Contrast:
         return self.second.wer - self.first.wer
 
     @property
-    def relative(self) -> float:
+    def relative(self) -> float | None:
+        """See `relative_change`."""
         return relative_change(self.first.wer, self.second.wer)
 
 
-def relative_change(dense: float, other: float) -> float:
+def relative_change(dense: float, other: float) -> float | None:
     """Change of an error rate with the sign of Narang et al. 2017, Table 3: a share of dense, negative is worse.
+
+    None where dense errs in nothing.
 
     Example:
         >>> round(relative_change(10.67, 12.88), 4)
         -0.2071
     """
-    return (dense - other) / dense if dense else float("nan")
+    return (dense - other) / dense if dense else None
 
 
 def contrast(first: Point, second: Point) -> Contrast:

@@ -8,7 +8,7 @@ from ..results import Result, is_goal
 from ..significance import readable_p_value
 from .pairs import Contrast, contrast
 from .points import Point, about_equal, baseline_of, varied_settings
-from .tables import Column, Table, hundredths, signed
+from .tables import Column, Table, hundredths, signed, times_hundred
 
 # (kind of cell, sparse): units as a multiple of the baseline's -> what the paper calls it, its relative change in per
 # cent of CER. Its sparse networks have 87 to 89 % zeros.
@@ -60,7 +60,7 @@ def paper_table(points: Sequence[Point]) -> Table | None:
 
 def row(name: str, part: tuple[str, str], held: Contrast) -> tuple:
     rates = 100 * held.second.wer, held.first.name, 100 * held.first.wer
-    return (name, part[0], *rates, 100 * held.relative, held.p_value, part[1])
+    return (name, part[0], *rates, times_hundred(held.relative), held.p_value, part[1])
 
 
 def part_of(point: Point, base: Point) -> tuple[str, str] | None:

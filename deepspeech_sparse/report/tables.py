@@ -67,7 +67,7 @@ def models_table(results: Sequence[Result], baseline: Result | None) -> Table:
     """One row per run, laid out like Table 3 of Narang et al. 2017."""
 
     def row(result: Result) -> tuple[Any, ...]:
-        change = None if baseline is None or not baseline.wer else relative_change(baseline.wer, result.wer)
+        change = None if baseline is None else relative_change(baseline.wer, result.wer)
         rates = [times_hundred(number(result, name)) for name in ("wer", "wer_low", "wer_high", "cer")]
         sizes = [number(result, name) for name in ("nonzeros", "bytes", "macs_per_second")]
         zeros = times_hundred(number(result, "pruned_sparsity"))

@@ -8,7 +8,7 @@ from ..results import Result
 from ..significance import readable_p_value
 from .pairs import contrast
 from .points import Point, baseline_of
-from .tables import Column, Table, hundredths, signed
+from .tables import Column, Table, hundredths, signed, times_hundred
 from .words import held_in_words, percent
 
 Tested = tuple[Point, Point]  # the same trainings, on the dev and on the test set
@@ -32,7 +32,7 @@ def tested_table(tested: Sequence[Tested]) -> Table:
         low, high = test.interval or (None, None)
         base = baseline_of(test, dense)
         held = None if base is None or base is test else contrast(base, test)
-        against = (None, None, None) if held is None else (base.name, 100 * held.relative, held.p_value)
+        against = (None, None, None) if held is None else (base.name, times_hundred(held.relative), held.p_value)
         rates = [None if rate is None else 100 * rate for rate in (dev.wer, test.wer, low, high)]
         return (test.name, *rates, *against)
 

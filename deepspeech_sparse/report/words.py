@@ -65,7 +65,7 @@ def zeros_of(point: Point) -> float:
 
 def held_in_words(held: Contrast) -> str:
     """A difference, absolute and relative, and whether it is luck."""
-    if math.isnan(held.relative):
+    if held.relative is None:
         return f"{points_text(held.value)}. {judged(held)}"
     change = f"a relative change of {100 * held.relative:+.2f} % (negative is worse)"
     return f"{points_text(held.value)}, {change}. {judged(held)}"
